@@ -1,0 +1,61 @@
+"""One error class per cause, each with its exit code. Core code raises these; only `cli` prints them.
+
+Every message is one line that says what was wrong, where, and what to do.
+"""
+
+from typing import ClassVar
+
+
+class ChipbenchError(Exception):
+    """A failure that has a plain explanation; `exit_code` is what the command line returns for it."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InvalidRequest(ChipbenchError):
+    """The user asked for something that does not exist or cannot be done: a bad option, size or dtype."""
+
+    exit_code = 2
+
+
+class SpecError(ChipbenchError):
+    """A file under `specs/` (or a chip that it should hold) is malformed, missing or inconsistent."""
+
+    exit_code = 3
+
+
+class RecordError(ChipbenchError):
+    """A record cannot be read, or there is nothing in it to compare."""
+
+    exit_code = 4
+
+
+class BackendUnavailable(ChipbenchError):
+    """The device or its libraries are not here, or were lost on the way."""
+
+    exit_code = 5
+
+
+class CannotWrite(ChipbenchError):
+    """A result cannot be saved: the target exists, is in use, full or not permitted."""
+
+    exit_code = 7
+
+
+class NothingPassed(ChipbenchError):
+    """Every cell that was measured failed its check, so there is no rate to report."""
+
+    exit_code = 8
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised where Ctrl-C would raise KeyboardInterrupt, so that both take the same way out."""
+
+
+INTERRUPTED_EXIT = 130
+TERMINATED_EXIT = 143
+
+
+def one_line(error: BaseException) -> str:
+    """Return the text of `error` with all white space folded, so that it always fits one line."""
+    return " ".join(str(error).split())

@@ -1,0 +1,110 @@
+"""SI prefixes, the units that data sheets print, and the number formats that a matrix multiply can use.
+
+Base units everywhere inside: s, byte, FLOP, OP, Hz, W. A prefix appears in text and in TOML only.
+"""
+
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+PREFIXES: Final = (
+    ("p", -12), ("n", -9), ("µ", -6), ("m", -3), ("", 0),
+    ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18),
+)  # fmt: skip
+
+
+def format_si(value: float, unit: str, *, digits: int = 4) -> str:
+    """Return `value` (base units) with `digits` significant digits, a decimal SI prefix and `unit`.
+
+    >>> format_si(1.421e11, "FLOP/s")
+    '142.1 GFLOP/s'
+    """
+    if value == 0:
+        return f"0 {unit}"
+    rounded = float(f"{value:.{digits - 1}e}")
+    fitting = [p for p in PREFIXES if abs(rounded) >= 10.0 ** p[1] * (1 - 1e-12)] or [PREFIXES[0]]
+    prefix, exponent = fitting[-1]
+    scaled = rounded / 10.0**exponent
+    decimals = max(0, digits - len(str(int(abs(scaled)))))
+    return f"{scaled:.{decimals}f} {prefix}{unit}"
+
+
+class Unit(NamedTuple):
+    """A unit as a sheet prints it: `factor` of these make one `base` unit's name in JSON."""
+
+    factor: Decimal
+    base: str
+
+
+def _prefixed(letters: str, suffix: str, base: str) -> dict[str, Unit]:
+    exponents = {prefix: exponent for prefix, exponent in PREFIXES if prefix}
+    return {f"{p}{suffix}": Unit(Decimal(10) ** exponents[p], base) for p in letters}
+
+
+UNITS: Final = MappingProxyType(
+    {
+        **_prefixed("GTP", "FLOPS", "flop_per_s"),
+        **_prefixed("GTP", "OPS", "op_per_s"),
+        **_prefixed("MGT", "B", "byte"),
+        **_prefixed("GT", "B/s", "byte_per_s"),
+        **_prefixed("MG", "Hz", "hz"),
+        "W": Unit(Decimal(1), "w"),
+        "mm2": Unit(Decimal(1), "mm2"),
+        "SM": Unit(Decimal(1), "sm"),
+        "FLOP/clock/SM": Unit(Decimal(1), "flop_per_clock_per_sm"),
+        "generation": Unit(Decimal(1), "generation"),
+        "transistors": Unit(Decimal(1), "transistors"),
+    }
+)
+
+
+class Dtype(NamedTuple):
+    """One way to multiply matrices: what goes in, what it is multiplied and summed in, what comes out.
+
+    `figure` is the name under which a chip file publishes the dense peak of this format. `tolerance` is the
+    largest relative error of a row, ‖d−ref‖/‖ref‖ against FP64, that a correct product may show.
+    """
+
+    name: str
+    input: str
+    compute: str
+    output: str
+    bits: int
+    figure: str
+    tolerance: float
+    operations: str = "flop"
+
+    @property
+    def rate_unit(self) -> str:
+        """`flop_per_s`, or `op_per_s` for integers."""
+        return f"{self.operations}_per_s"
+
+    @property
+    def rate_label(self) -> str:
+        """The unit as tables print it."""
+        return f"{self.operations.upper()}/s"
+
+
+_ALL: Final = (
+    Dtype("fp64", "fp64", "fp64", "fp64", 64, "fp64", 1e-13),
+    Dtype("fp32", "fp32", "fp32", "fp32", 32, "fp32", 1e-5),
+    Dtype("tf32", "fp32", "tf32", "fp32", 32, "tf32", 1e-3),
+    Dtype("fp16", "fp16", "fp32", "fp16", 16, "fp16", 1e-3),
+    Dtype("fp16_acc16", "fp16", "fp16", "fp16", 16, "fp16_acc16", 1e-2),
+    Dtype("bf16", "bf16", "fp32", "bf16", 16, "bf16", 5e-3),
+    Dtype("fp8", "fp8_e4m3", "fp32", "bf16", 8, "fp8", 5e-3),
+    Dtype("int8", "int8", "int32", "int32", 8, "int8", 0.0, "op"),
+    Dtype("nvfp4", "nvfp4", "fp32", "bf16", 4, "fp4", 5e-3),
+)
+DTYPES: Final = MappingProxyType({dtype.name: dtype for dtype in _ALL})
+STORED_BYTES: Final = MappingProxyType(
+    {"fp64": 8.0, "fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8_e4m3": 1.0, "int8": 1.0, "int32": 4.0, "nvfp4": 0.5}
+)  # bytes an element takes in memory; NVFP4 block scales are not counted
+
+
+def dtype_of(*, input_type: str, compute: str, output: str) -> Dtype | None:
+    """Return the named format with these three types, or None if it has no name here."""
+    for dtype in _ALL:
+        if (dtype.input, dtype.compute, dtype.output) == (input_type, compute, output):
+            return dtype
+    return None
