@@ -61,8 +61,8 @@ UNITS: Final = MappingProxyType(
 class Dtype(NamedTuple):
     """One way to multiply matrices: what goes in, what it is multiplied and summed in, what comes out.
 
-    `figure` is the name under which a chip file publishes the dense peak of this format. `tolerance` is the
-    largest relative error of a row, ‖d−ref‖/‖ref‖ against FP64, that a correct product may show.
+    `figures` names the published dense peaks that a matrix multiply in this format is held against: the first
+    that a chip file gives counts (a chip with FP64 tensor cores multiplies matrices on them).
     """
 
     name: str
@@ -70,8 +70,7 @@ class Dtype(NamedTuple):
     compute: str
     output: str
     bits: int
-    figure: str
-    tolerance: float
+    figures: tuple[str, ...]
     operations: str = "flop"
 
     @property
@@ -86,15 +85,15 @@ class Dtype(NamedTuple):
 
 
 _ALL: Final = (
-    Dtype("fp64", "fp64", "fp64", "fp64", 64, "fp64", 1e-13),
-    Dtype("fp32", "fp32", "fp32", "fp32", 32, "fp32", 1e-5),
-    Dtype("tf32", "fp32", "tf32", "fp32", 32, "tf32", 1e-3),
-    Dtype("fp16", "fp16", "fp32", "fp16", 16, "fp16", 1e-3),
-    Dtype("fp16_acc16", "fp16", "fp16", "fp16", 16, "fp16_acc16", 1e-2),
-    Dtype("bf16", "bf16", "fp32", "bf16", 16, "bf16", 5e-3),
-    Dtype("fp8", "fp8_e4m3", "fp32", "bf16", 8, "fp8", 5e-3),
-    Dtype("int8", "int8", "int32", "int32", 8, "int8", 0.0, "op"),
-    Dtype("nvfp4", "nvfp4", "fp32", "bf16", 4, "fp4", 5e-3),
+    Dtype("fp64", "fp64", "fp64", "fp64", 64, ("fp64_tensor", "fp64")),
+    Dtype("fp32", "fp32", "fp32", "fp32", 32, ("fp32",)),
+    Dtype("tf32", "fp32", "tf32", "fp32", 32, ("tf32",)),
+    Dtype("fp16", "fp16", "fp32", "fp16", 16, ("fp16",)),
+    Dtype("fp16_acc16", "fp16", "fp16", "fp16", 16, ("fp16_acc16",)),
+    Dtype("bf16", "bf16", "fp32", "bf16", 16, ("bf16",)),
+    Dtype("fp8", "fp8_e4m3", "fp32", "bf16", 8, ("fp8",)),
+    Dtype("int8", "int8", "int32", "int32", 8, ("int8",), "op"),
+    Dtype("nvfp4", "nvfp4", "fp32", "bf16", 4, ("fp4",)),
 )
 DTYPES: Final = MappingProxyType({dtype.name: dtype for dtype in _ALL})
 STORED_BYTES: Final = MappingProxyType(

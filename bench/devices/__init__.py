@@ -1,0 +1,20 @@
+"""Who does the work and how it is timed. Backends are imported when asked for; adding one is a file and a line.
+
+Each module named here has a function `open_backend() -> Backend` that raises BackendUnavailable, with what to
+install, when this machine cannot run it. `replay` is opened on a record instead, by `bench.run.replaying`.
+"""
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import Final, cast
+
+from bench.devices.base import Backend
+
+BACKENDS: Final = MappingProxyType(
+    {"cuda": "bench.devices.cuda", "cpu": "bench.devices.cpu", "replay": "bench.devices.replay"}
+)
+
+
+def open_backend(name: str) -> Backend:
+    """Return the backend of this name, ready on this machine. Raises BackendUnavailable if it cannot be."""
+    return cast("Backend", import_module(BACKENDS[name]).open_backend())

@@ -1,0 +1,157 @@
+"""What every backend is: it owns operands, timing, correctness and identity; `measure` owns when to stop."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from bench.workloads.base import Cell
+
+
+class Caveat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A warning as data: what was noticed and the numbers; `report` makes the text."""
+
+    code: str
+    values: dict[str, float | str] = {}
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The device of a record.
+
+    `folder` is the name under which its records lie: a chip's id, `cpu-<model>` or `unknown-<pci id>`. `key`
+    is a keyed hash that tells devices of one results folder apart without naming them; `host` is recorded only
+    on request.
+    """
+
+    kind: str
+    name: str
+    folder: str
+    chip: str | None = None
+    key: str | None = None
+    host: str | None = None
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What surrounds a measurement. All but `conditions` must agree before a record may be resumed.
+
+    `versions`: libraries and drivers. `settings`: threads, power limit, ECC, clocks. `flagged`: environment
+    variables that change results (only "set" where the value is a path). `conditions`: load, temperature.
+    """
+
+    versions: dict[str, str]
+    settings: dict[str, str]
+    flagged: dict[str, str]
+    conditions: dict[str, str]
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """One timed block of back-to-back calls: their mean, and cycles and clock while it ran where known."""
+
+    calls: int
+    seconds_per_call: float
+    cycles_per_call: float | None = None
+    sm_clock_hz: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the whole block took."""
+        return self.calls * self.seconds_per_call
+
+
+class OperandData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was stored in one operand, over all its sets: to tell normal data from zeros in hindsight."""
+
+    mean: float
+    sd: float
+    zero_share: float
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The numerical check of a cell's outputs against FP64, as relative errors ‖d−ref‖/‖ref‖.
+
+    `rows_error` is the worst of `rows` whole rows, to stay within `tolerance`; `product_error` the worst row
+    of D·r against A·(B·r) with a random sign vector r, over the whole matrix, to stay within five times that.
+    """
+
+    passed: bool
+    tolerance: float
+    rows: int
+    rows_error: float
+    product_error: float
+
+
+class Task(Protocol):
+    """A cell made ready on a device: operands allocated, algorithm chosen, nothing left to do but calls."""
+
+    @property
+    def cold(self) -> bool:
+        """Whether nothing has run on this device in this process yet, so that warm-up may take longer."""
+        ...
+
+    @property
+    def data(self) -> Mapping[str, OperandData]:
+        """What the inputs hold, by operand."""
+        ...
+
+    def block(self, calls: int) -> Block | None:
+        """Run `calls` calls back to back and return their time; None when a replay has no more of them."""
+        ...
+
+    def verify(self) -> Check:
+        """Run the cell once more on every operand set, outputs poisoned first, and check the results."""
+        ...
+
+    def close(self) -> None:
+        """Release the operands."""
+        ...
+
+
+class Backend(Protocol):
+    """A device that can execute cells."""
+
+    @property
+    def name(self) -> str:
+        """The key of this backend in `BACKENDS`."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """`measured`, `replayed` or `simulated`: what a record made with this backend is."""
+        ...
+
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """The cell fields that this backend decides: `library` and `l2`."""
+        ...
+
+    def device(self) -> Device:
+        """Return which device this is, without its key."""
+        ...
+
+    def identity(self) -> str:
+        """Return what tells this very device from others of its kind; never stored, only hashed."""
+        ...
+
+    def environment(self) -> Environment:
+        """Return what surrounds a measurement made now."""
+        ...
+
+    def caveats(self) -> Sequence[Caveat]:
+        """Return what about this machine, now, may bend a measurement."""
+        ...
+
+    def refusal(self, operation: str, dtype: str) -> str | None:
+        """Return None if this backend offers `dtype` for `operation`, else the reason why not."""
+        ...
+
+    def bytes_needed(self, cell: Cell) -> int:
+        """Return the bytes that `prepare(cell)` and its check will allocate."""
+        ...
+
+    def bytes_free(self) -> int | None:
+        """Return the bytes that can be allocated now, or None if unknown."""
+        ...
+
+    def prepare(self, cell: Cell, seed: int) -> Task:
+        """Allocate and fill the operands of `cell` from `seed`."""
+        ...

@@ -1,0 +1,75 @@
+"""Is a product right? Sampled rows and one whole-matrix test against FP64, for arrays in host memory."""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.devices.base import Check
+
+ROWS: Final = 64
+# The largest ‖d−ref‖/‖ref‖ of a row that a correct kernel of this format may show. Far over rounding, far
+# under what one lost slice of 64 products in 8192 costs (0.09).
+TOLERANCES: Final = {"fp64": 1e-13, "fp32": 1e-5}
+# A row's error meets a random vector as a normal variable: five of its deviations allow for 10⁵ rows.
+PRODUCT_FACTOR: Final = 5.0
+_CHUNK: Final = 512
+
+Matrix = npt.NDArray[Any]
+
+
+def check_product(a: Matrix, b: Matrix, d: Matrix, *, tolerance: float, seed: int) -> Check:
+    """Return how far `d` [m,n] is from `a` [m,k] · `b` [k,n] computed in FP64.
+
+    `rows_error`: the worst of 64 seeded rows (the last always among them), whole. `product_error`: the worst
+    row of D·r − A·(B·r), over the root mean square of A·(B·r), with r of n normal numbers (Freivalds, 1977).
+    Anything that is not finite counts as an infinite error.
+    """
+    rng = np.random.default_rng([seed, 2])
+    count = min(ROWS, d.shape[0])
+    rows = np.union1d(rng.choice(d.shape[0], count, replace=False)[: count - 1], [d.shape[0] - 1])
+    rows_error = _rows_error(a[rows], b, d[rows])
+    product_error = _product_error(a, b, d, rng.standard_normal(d.shape[1]))
+    return Check(
+        passed=rows_error <= tolerance and product_error <= PRODUCT_FACTOR * tolerance,
+        tolerance=tolerance,
+        rows=len(rows),
+        rows_error=rows_error,
+        product_error=product_error,
+    )
+
+
+def worst(checks: list[Check]) -> Check:
+    """Return one check with the largest errors of several, passed only if all passed."""
+    return Check(
+        passed=all(check.passed for check in checks),
+        tolerance=checks[0].tolerance,
+        rows=min(check.rows for check in checks),
+        rows_error=max(check.rows_error for check in checks),
+        product_error=max(check.product_error for check in checks),
+    )
+
+
+def _rows_error(a: Matrix, b: Matrix, d: Matrix) -> float:
+    exact = np.hstack(
+        [a.astype(np.float64) @ b[:, i : i + _CHUNK].astype(np.float64) for i in range(0, b.shape[1], _CHUNK)]
+    )
+    return _largest_ratio(np.linalg.norm(d.astype(np.float64) - exact, axis=1), np.linalg.norm(exact, axis=1))
+
+
+def _product_error(a: Matrix, b: Matrix, d: Matrix, r: Matrix) -> float:
+    expected = _times_vector(a, _times_vector(b, r))
+    scale = np.sqrt(np.mean(expected**2))
+    return _largest_ratio(np.abs(_times_vector(d, r) - expected), np.full(d.shape[0], scale))
+
+
+def _times_vector(matrix: Matrix, vector: Matrix) -> Matrix:
+    parts = [matrix[i : i + _CHUNK].astype(np.float64) @ vector for i in range(0, matrix.shape[0], _CHUNK)]
+    return np.concatenate(parts)
+
+
+def _largest_ratio(errors: Matrix, scales: Matrix) -> float:
+    """Return max(errors / scales); 0/0 is no error, anything else that is not finite is an infinite one."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = np.where((errors == 0) & (scales == 0), 0.0, errors / scales)
+    return float(np.max(np.where(np.isfinite(ratios), ratios, np.inf)))

@@ -1,0 +1,172 @@
+"""The CPU through NumPy's BLAS: a real measurement on any machine, with FP32 and FP64 only."""
+
+import os
+import platform
+from collections.abc import Mapping
+from time import perf_counter
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from bench.devices import environment as env
+from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData
+from bench.devices.check import TOLERANCES, Matrix, check_product, worst
+from bench.units import DTYPES, STORED_BYTES
+from bench.workloads.base import Cell
+
+_TYPES: Final = MappingProxyType({"fp64": np.float64, "fp32": np.float32})
+_NO_BLAS: Final = "no BLAS multiplies {0} on a CPU, NumPy would do it with scalar loops"
+_WRAPS: Final = "no BLAS multiplies {0} on a CPU, and NumPy's own loop wraps at 8 bits"
+_GPU_ONLY: Final = "{0} is a format of GPU tensor cores, which a CPU lacks"
+_REFUSALS: Final = MappingProxyType({"fp16": _NO_BLAS, "bf16": _NO_BLAS, "fp16_acc16": _NO_BLAS, "int8": _WRAPS})
+
+
+class CpuTask:
+    """One matrix multiply on one set of operands (`hot`), which `numpy.matmul` overwrites call after call."""
+
+    def __init__(self, cell: Cell, seed: int, *, cold: bool) -> None:
+        shape = cell.shape
+        if shape is None or cell.input not in _TYPES:
+            message = f"the CPU backend was given a cell that it does not offer: {cell.key}"
+            raise ValueError(message)
+        self.cold = cold
+        self._dtype, self._cell, self._seed = _TYPES[cell.input], cell, seed
+        self._a = self._fill((shape.m, shape.k), [seed, 0])
+        self._b = self._fill((shape.k, shape.n), [seed, 1])
+        self._d = np.empty((shape.m, shape.n), self._dtype)
+        self.data = {"a": _describe(self._a), "b": _describe(self._b)}
+
+    def _fill(self, shape: tuple[int, int], seed: list[int]) -> Matrix:
+        match self._cell.data:
+            case "zeros":
+                return np.zeros(shape, self._dtype)
+            case "constant":
+                return np.ones(shape, self._dtype)
+            case _:
+                return np.random.default_rng(seed).standard_normal(shape, self._dtype)
+
+    def block(self, calls: int) -> Block:
+        """Run `calls` calls back to back and return their wall time; BLAS returns when the work is done."""
+        a, b, d, matmul = self._a, self._b, self._d, np.matmul
+        start = perf_counter()
+        for _ in range(calls):
+            matmul(a, b, out=d)
+        return Block(calls=calls, seconds_per_call=(perf_counter() - start) / calls)
+
+    def verify(self) -> Check:
+        """Check the product of the timed operands, then of others in the same memory.
+
+        The second run is what a backend that returns a remembered result cannot pass.
+        """
+        first = self._verify_once()
+        self._a[...] = self._fill(self._a.shape, [self._seed, 3])
+        return worst([first, self._verify_once()])
+
+    def _verify_once(self) -> Check:
+        self._d.fill(np.nan)
+        self.block(1)
+        tolerance = TOLERANCES[self._cell.input or ""]
+        return check_product(self._a, self._b, self._d, tolerance=tolerance, seed=self._seed)
+
+    def close(self) -> None:
+        """Release the operands."""
+        del self._a, self._b, self._d
+
+
+class CpuBackend:
+    """NumPy's `matmul` on this machine's processor, with all the threads that its BLAS uses by itself."""
+
+    name = "cpu"
+    origin = "measured"
+    # One set of operands: a CPU's matrix multiply is bound by arithmetic at the sizes offered, and the last
+    # level's true share is not to be had on a virtual machine.
+    defaults: Mapping[str, str] = MappingProxyType({"library": "numpy.matmul", "l2": "hot"})
+
+    def __init__(self) -> None:
+        self._cold = True
+
+    def device(self) -> Device:
+        """Return the processor as the system names it."""
+        model = env.cpu_model()
+        return Device(kind="cpu", name=model, folder=f"cpu-{env.slug(model)}")
+
+    def identity(self) -> str:
+        """Return the machine's id and processor."""
+        return f"{env.machine_id()} {env.cpu_model()}"
+
+    def environment(self) -> Environment:
+        """Return versions, threads, variables and load."""
+        blas = next((pool for pool in threadpool_info() if pool["user_api"] == "blas"), None)
+        return Environment(
+            versions={
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "blas": f"{blas['internal_api']} {blas['version']}" if blas else "unknown",
+                "kernel": platform.release(),
+            },
+            settings={
+                "blas_threads": str(blas["num_threads"]) if blas else "unknown",
+                "blas_architecture": str(blas.get("architecture", "unknown")) if blas else "unknown",
+                "cores": str(env.usable_cores()),
+            },
+            flagged=env.flagged_variables(),
+            conditions=_load(),
+        )
+
+    def caveats(self) -> list[Caveat]:
+        """Return variables that steer the BLAS, and other work on the machine."""
+        found = [
+            Caveat(code="variable", values={"name": name, "value": value})
+            for name, value in env.flagged_variables().items()
+            if name.startswith("OPENBLAS_") or name.endswith("_NUM_THREADS")
+        ]
+        load = float(_load().get("load_1m", 0))
+        if load > env.usable_cores() / 2:
+            found.append(Caveat(code="busy", values={"load": load, "cores": float(env.usable_cores())}))
+        return found
+
+    def refusal(self, operation: str, dtype: str) -> str | None:
+        """Return why NumPy's BLAS cannot multiply in `dtype`, or None for fp32 and fp64."""
+        if operation != "matmul":
+            return f"the CPU backend measures matmul only, not {operation}"
+        if DTYPES[dtype].name in _TYPES:
+            return None
+        return _REFUSALS.get(dtype, _GPU_ONLY).format(dtype)
+
+    def bytes_needed(self, cell: Cell) -> int:
+        """Return the bytes of the three matrices and of the FP64 copies that the check makes."""
+        shape = cell.shape
+        if shape is None:
+            return 0
+        width = STORED_BYTES[cell.input or ""]
+        operands = (shape.m * shape.k + shape.k * shape.n + shape.m * shape.n) * width
+        return int(operands + 8 * 512 * (shape.k + shape.n) + 8 * 64 * (shape.k + 3 * shape.n))
+
+    def bytes_free(self) -> int | None:
+        """Return the memory that is available now."""
+        return env.bytes_free()
+
+    def prepare(self, cell: Cell, seed: int) -> CpuTask:
+        """Allocate and fill the operands of `cell`."""
+        cold, self._cold = self._cold, False
+        return CpuTask(cell, seed, cold=cold)
+
+
+def open_backend() -> CpuBackend:
+    """Return the CPU backend; NumPy is always here."""
+    return CpuBackend()
+
+
+def _describe(matrix: Matrix) -> OperandData:
+    zeros = 1 - np.count_nonzero(matrix) / matrix.size
+    mean = float(matrix.mean(dtype=np.float64))
+    return OperandData(mean=mean, sd=float(matrix.std(dtype=np.float64)), zero_share=float(zeros))
+
+
+def _load() -> dict[str, str]:
+    try:
+        return {"load_1m": f"{os.getloadavg()[0]:.2f}"}
+    except (OSError, AttributeError):
+        return {}

@@ -1,0 +1,93 @@
+"""What this machine is and what surrounds a measurement on it: model, versions, variables, NVIDIA driver."""
+
+import ctypes
+import os
+import platform
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+# Variables that change what is measured. Those that may hold a path are recorded as "set", never in full.
+FLAGGED_VARIABLES: Final = (
+    "CUBLAS_EMULATE_SINGLE_PRECISION", "CUBLAS_EMULATE_DOUBLE_PRECISION", "CUBLAS_EMULATION_STRATEGY",
+    "CUBLAS_FIXEDPOINT_EMULATION_MANTISSA_BIT_COUNT", "CUBLAS_WORKSPACE_CONFIG", "CUBLASLT_HEURISTICS_LUT_FILE",
+    "CUDA_INJECTION64_PATH", "CUDA_LAUNCH_BLOCKING", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "CUDA_VISIBLE_DEVICES",
+    "CUPY_ACCELERATORS", "CUPY_TF32", "NVIDIA_TF32_OVERRIDE",
+    "BLIS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
+    "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+)  # fmt: skip
+_PATHS: Final = ("CUBLASLT_HEURISTICS_LUT_FILE", "CUDA_INJECTION64_PATH", "CUDA_VISIBLE_DEVICES")
+
+
+def flagged_variables() -> dict[str, str]:
+    """Return the variables of `FLAGGED_VARIABLES` that are set; values that may identify are only "set"."""
+    return {
+        name: "set" if name in _PATHS else os.environ[name] for name in FLAGGED_VARIABLES if name in os.environ
+    }
+
+
+def cpu_model() -> str:
+    """Return the processor's marketing name, or its architecture where the system does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(\S.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine() or "unknown CPU"
+
+
+def slug(name: str) -> str:
+    """Return `name` as a folder name: lower-case letters, digits and single hyphens, at most 60 characters.
+
+    >>> slug("Intel(R) Xeon(R) Platinum 8480+ @ 2.00GHz")
+    'intel-xeon-platinum-8480'
+    """
+    plain = re.sub(r"\((r|tm|c)\)|@.*$|\bcpu\b", " ", name.lower())
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or "unknown"
+
+
+def machine_id() -> str:
+    """Return what tells this machine from others of its model. Never stored: only its keyed hash is."""
+    for path in (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id")):
+        try:
+            text = path.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            continue
+        if text:
+            return text
+    return platform.node()
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def bytes_free() -> int | None:
+    """Return the memory that can be allocated now without swapping, or None where the system does not say."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(r"^MemAvailable:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
+def cuda_driver_version() -> int | None:
+    """Return the newest CUDA version that the installed NVIDIA driver supports (13000 is 13.0), None without.
+
+    Asks the driver itself, through `cuDriverGetVersion`, so it works with no CUDA package installed.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+        version = ctypes.c_int(0)
+        status = driver.cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return None
+    return version.value if status == 0 and version.value > 0 else None
+
+
+def has_cupy() -> bool:
+    """Whether a CuPy is installed (it is not imported: that takes a second)."""
+    return find_spec("cupy") is not None

@@ -1,0 +1,1 @@
+"""What others say: chips and their published figures, each with a source."""

@@ -1,0 +1,231 @@
+"""Chips: one TOML file each, found by id or alias, with every published figure and its source."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from bench.errors import InvalidRequest, SpecError
+from bench.published.figures import Figure, read_figure
+from bench.published.source import Source, convert, did_you_mean, read_toml
+
+Market = Literal["data-centre", "workstation", "consumer"]
+
+
+class Identity(NamedTuple):
+    """What tells the product apart on a machine: PCI device ids (hex), streaming multiprocessors, memory."""
+
+    pci_device_ids: tuple[str, ...]
+    sm_count: int | None
+    memory_gb: float | None
+    source: Source | None
+    note: str | None
+
+
+class DesignedFor(NamedTuple):
+    """The market that the maker names; `source` None means that no maker's page says so."""
+
+    value: Market
+    source: Source | None
+    note: str | None
+
+
+class Chip(NamedTuple):
+    """A product as sold: die, form factor and memory. `cut_from` is the id of its full-strength part."""
+
+    id: str
+    name: str
+    cut_from: str | None
+    designed_for: DesignedFor
+    identity: Identity
+    sources: Mapping[str, Source]
+    figures: Mapping[str, Figure]
+    path: Path
+
+    def first_known(self, names: Sequence[str]) -> Figure | None:
+        """Return the first of the figures `names` whose value was published, or None."""
+        found = (self.figures.get(name) for name in names)
+        return next((figure for figure in found if figure is not None and figure.value is not None), None)
+
+
+class _RawIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pci_device_ids: tuple[str, ...] = ()
+    sm_count: int | None = None
+    memory_gb: int | Decimal | None = None
+    source: str | None = None
+    note: str | None = None
+
+
+class _RawDesignedFor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    value: Market
+    source: str | None = None
+    note: str | None = None
+
+
+class _RawChip(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    id: str
+    name: str
+    designed_for: dict[str, Any]
+    identity: dict[str, Any]
+    sources: dict[str, Any]
+    figures: dict[str, Any]
+    cut_from: str | None = None
+
+
+class _RawAliases(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    aliases: dict[str, str] = {}
+    context: dict[str, list[str]] = {}
+
+
+def read_chip(path: Path) -> Chip:
+    """Return the chip in one TOML file; raise SpecError naming file, table and field if it breaks a rule."""
+    raw = convert(read_toml(path), _RawChip, str(path))
+    if raw.id != path.stem:
+        twin = path.with_name(f"{raw.id}.toml")
+        what = f"duplicate id: {twin.name} has it too" if twin.exists() else "the file must be named after its id"
+        message = f"{path}: id {raw.id!r} does not match the file name; {what}"
+        raise SpecError(message)
+    sources = {
+        name: convert(table, Source, f"{path}: [sources.{name}]") for name, table in raw.sources.items()
+    }
+    figures = {
+        name: read_figure(name, table, sources, f"{path}: [figures.{name}]")
+        for name, table in _flattened(raw.figures)
+    }
+    _check_sparse(path, figures)
+    return Chip(
+        id=raw.id,
+        name=raw.name,
+        cut_from=raw.cut_from,
+        designed_for=_designed_for(raw, sources, path),
+        identity=_identity(raw, sources, path),
+        sources=sources,
+        figures=figures,
+        path=path,
+    )
+
+
+def _flattened(tables: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, table in tables.items():
+        if isinstance(table, dict) and table and all(isinstance(inner, dict) for inner in table.values()):
+            yield from ((f"{name}.{inner_name}", inner) for inner_name, inner in table.items())
+        else:
+            yield name, table
+
+
+def _check_sparse(path: Path, figures: Mapping[str, Figure]) -> None:
+    for name, sparse in figures.items():
+        dense = figures.get(name.removesuffix("_sparse"))
+        if dense is None or dense is sparse or not sparse.value or not dense.value:
+            continue
+        ratio = Decimal(str(sparse.in_base_units(sparse.value))) / Decimal(str(dense.in_base_units(dense.value)))
+        if abs(ratio - 2) > Decimal("0.01"):
+            message = f"{path}: [figures.{name}]: value {sparse.value} is {ratio:.3g} × the dense "
+            message += f"{dense.name} {dense.value}; sparse rates are twice the dense ones, so one is mislabelled"
+            raise SpecError(message)
+
+
+def _named_source(name: str | None, sources: Mapping[str, Source], where: str) -> Source | None:
+    if name is not None and name not in sources:
+        message = f"{where}: source {name!r} is not in [sources]{did_you_mean(name, sources)}"
+        raise SpecError(message)
+    return None if name is None else sources[name]
+
+
+def _designed_for(raw: _RawChip, sources: Mapping[str, Source], path: Path) -> DesignedFor:
+    where = f"{path}: [designed_for]"
+    table = convert(raw.designed_for, _RawDesignedFor, where)
+    return DesignedFor(table.value, _named_source(table.source, sources, where), table.note)
+
+
+def _identity(raw: _RawChip, sources: Mapping[str, Source], path: Path) -> Identity:
+    where = f"{path}: [identity]"
+    table = convert(raw.identity, _RawIdentity, where)
+    for device_id in table.pci_device_ids:
+        if len(device_id) != 4 or any(letter not in "0123456789abcdef" for letter in device_id):
+            message = f"{where}: pci_device_ids {device_id!r} must be four lower-case hex digits"
+            raise SpecError(message)
+    for field in ("sm_count", "memory_gb"):
+        value = getattr(table, field)
+        if value is not None and not value > 0:
+            message = f"{where}: {field} {value} must be above 0"
+            raise SpecError(message)
+    return Identity(
+        table.pci_device_ids,
+        table.sm_count,
+        None if table.memory_gb is None else float(table.memory_gb),
+        _named_source(table.source, sources, where),
+        table.note,
+    )
+
+
+class Resolved(NamedTuple):
+    """A chip, and the alias that it was asked for by (None if by its own id)."""
+
+    chip: Chip
+    alias: str | None
+
+
+class Catalogue:
+    """The chips in some specs folders, each read when first asked for; later folders override earlier."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._paths: dict[str, Path] = {}
+        self.overridden: list[str] = []
+        self.aliases: dict[str, str] = {}
+        self.context: tuple[str, ...] = ()
+        self._chips: dict[str, Chip] = {}
+        for folder in folders:
+            self._add(folder)
+
+    def _add(self, folder: Path) -> None:
+        for path in sorted((folder / "chips").glob("*.toml")):
+            if path.stem in self._paths:
+                self.overridden.append(path.stem)
+            self._paths[path.stem] = path
+        path = folder / "aliases.toml"
+        if path.exists():
+            raw = convert(read_toml(path), _RawAliases, str(path))
+            self.aliases |= raw.aliases
+            self.context = tuple(raw.context.get("chips", self.context))
+
+    @property
+    def ids(self) -> list[str]:
+        """All chip ids, sorted."""
+        return sorted(self._paths)
+
+    def chip(self, chip_id: str) -> Chip:
+        """Return the chip with this id. Raises InvalidRequest, with the nearest ids, if there is none."""
+        if chip_id not in self._paths:
+            hint = did_you_mean(chip_id, [*self._paths, *self.aliases], otherwise="'chipbench chips' lists all")
+            message = f"unknown chip {chip_id!r}{hint}"
+            raise InvalidRequest(message)
+        if chip_id not in self._chips:
+            chip = read_chip(self._paths[chip_id])
+            if chip.cut_from is not None and chip.cut_from not in self._paths:
+                message = f"{chip.path}: cut_from {chip.cut_from!r} is no chip here"
+                raise SpecError(message + did_you_mean(chip.cut_from, self._paths))
+            self._chips[chip_id] = chip
+        return self._chips[chip_id]
+
+    def resolve(self, name: str) -> Resolved:
+        """Return the chip that an id or an alias stands for."""
+        folded = name.strip().lower()
+        if folded in self._paths:
+            return Resolved(self.chip(folded), None)
+        return Resolved(self.chip(self.aliases.get(folded, folded)), folded)
+
+    def has(self, name: str) -> bool:
+        """Whether `name` is a chip's id or alias."""
+        return name.strip().lower() in (*self._paths, *self.aliases)
+
+    def siblings(self, alias: str) -> list[str]:
+        """Return the other chip ids that `alias` could have meant: those that start with it."""
+        chosen = self.aliases.get(alias)
+        return [chip_id for chip_id in self.ids if chip_id.startswith(f"{alias}-") and chip_id != chosen]
+
+    def all(self) -> list[Chip]:
+        """Return every chip, in the order of their ids."""
+        return [self.chip(chip_id) for chip_id in self.ids]

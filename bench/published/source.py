@@ -1,0 +1,92 @@
+"""Finds `specs/` and reads its TOML strictly: every error names file, table, field, value and what to do."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import msgspec
+
+from bench.errors import SpecError, one_line
+
+Grade = Literal["vendor", "device", "paper", "analyst", "reseller", "derived"]
+Seen = Literal["original", "mirror", "quoted", "device-reported", "second-hand", "unverified"]
+
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+_T = TypeVar("_T")
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a value was published.
+
+    `grade` says what kind of publisher it is, `seen` how the page was read: the original, a mirror, a
+    quotation. Some sources (a print-out in a forum) have no `url`.
+    """
+
+    title: str
+    grade: Grade
+    url: str | None = None
+    seen: Seen | None = None
+
+
+def shipped_specs() -> Path:
+    """Return the folder of the specs that came with this installation."""
+    packaged = _PACKAGE / "_specs"
+    folder = packaged if packaged.is_dir() else _PACKAGE.parent / "specs"
+    if not folder.is_dir():
+        message = f"{folder}: the published figures are missing from this installation; reinstall chipbench"
+        raise SpecError(message)
+    return folder
+
+
+def specs_folders(overlay: Path | None) -> tuple[Path, ...]:
+    """Return the folders to read specs from, the later overriding the earlier."""
+    if overlay is None:
+        return (shipped_specs(),)
+    if not overlay.is_dir():
+        message = f"{overlay}: no such specs folder; give one that holds chips/*.toml"
+        raise SpecError(message)
+    return (shipped_specs(), overlay)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of one TOML file, numbers with a point as exact Decimals."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror}); check that it exists and its permissions"
+        raise SpecError(message) from error
+    except UnicodeDecodeError as error:
+        message = f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8"
+        raise SpecError(message) from error
+    except tomllib.TOMLDecodeError as error:
+        message = f"{path}: not valid TOML: {one_line(error)}"
+        raise SpecError(message) from error
+
+
+def convert(table: object, kind: type[_T], where: str) -> _T:
+    """Return `table` as `kind`, a msgspec Struct; raise SpecError naming `where` for any other content."""
+    if not isinstance(table, Mapping):
+        message = f"{where}: must be a table, not {table!r}"
+        raise SpecError(message)
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    for key in table:
+        if key not in known:
+            message = f"{where}: unknown key {key!r}{did_you_mean(key, known)}"
+            raise SpecError(message)
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        message = f"{where}: {one_line(error)}"
+        raise SpecError(message) from error
+
+
+def did_you_mean(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str:
+    """Return '; did you mean …?' with the nearest of `known`; if none is near, `otherwise` or all of them."""
+    names = list(known)
+    nearest = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if nearest:
+        return f"; did you mean {' or '.join(nearest)}?"
+    return f"; {otherwise}" if otherwise else f"; known: {', '.join(names)}"

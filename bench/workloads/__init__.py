@@ -1,0 +1,10 @@
+"""What to measure. A workload makes cells and never touches a device; adding one is a file and a line here."""
+
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+from typing import Final
+
+from bench.workloads import gemm
+from bench.workloads.base import Cell
+
+WORKLOADS: Final = MappingProxyType[str, Callable[..., Sequence[Cell]]]({"gemm": gemm.cells})

@@ -1,0 +1,88 @@
+"""Cells and plans: what is to be measured, named so exactly that equal keys mean comparable measurements."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from bench.units import STORED_BYTES, Dtype, dtype_of
+
+Data = Literal["normal", "zeros", "constant"]
+L2Mode = Literal["rotate", "hot"]
+Load = Literal["alone", "together"]
+
+# Order-independent and without white space: the same cell always gives the same bytes.
+_CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+
+
+class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A product of an m×k by a k×n matrix."""
+
+    m: int
+    n: int
+    k: int
+
+    def __str__(self) -> str:
+        if self.m == self.n == self.k:
+            return f"{self.m}³"
+        return f"{self.m}×{self.n}×{self.k}"
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One thing to measure; two measurements may be compared only if their cells are equal.
+
+    A field that is absent does not apply. `regime` is "steady", "burst" or "sustained:SECONDS"; `l2` says
+    whether calls rotate over operands that do not fit the cache or stay on one set; `load` whether other
+    devices of the machine are busy; `peer` is the other device of a copy.
+    """
+
+    operation: str
+    version: int
+    input: str | None = None
+    compute: str | None = None
+    output: str | None = None
+    shape: Shape | None = None
+    data: Data | None = None
+    library: str | None = None
+    l2: L2Mode | None = None
+    regime: str | None = None
+    fast_accumulate: bool | None = None
+    load: Load | None = None
+    peer: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The canonical JSON of this cell: fields sorted, absent ones left out, no white space."""
+        return _CANONICAL.encode(self).decode()
+
+    @property
+    def dtype(self) -> Dtype | None:
+        """The named number format of this cell, or None if its three types have no common name."""
+        return dtype_of(input_type=self.input or "", compute=self.compute or "", output=self.output or "")
+
+    @property
+    def flop(self) -> int:
+        """Operations of one call: 2·m·n·k for a matrix multiply (a multiply and an add each), else 0."""
+        if self.operation != "matmul" or self.shape is None:
+            return 0
+        return 2 * self.shape.m * self.shape.n * self.shape.k
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes of one call if each input is read once and the output written once."""
+        if self.operation != "matmul" or self.shape is None:
+            return 0
+        shape = self.shape
+        inputs = (shape.m * shape.k + shape.k * shape.n) * STORED_BYTES[self.input or ""]
+        return int(inputs + shape.m * shape.n * STORED_BYTES[self.output or ""])
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The ordered, distinct cells of one run, resolved before anything is written."""
+
+    workload: str
+    cells: tuple[Cell, ...]
+
+    def __post_init__(self) -> None:
+        if not self.cells or len(set(self.cells)) != len(self.cells):
+            message = "a plan has at least one cell and none twice"
+            raise ValueError(message)
