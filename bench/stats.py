@@ -149,8 +149,6 @@ def ratio_interval(
     add in quadrature (independent errors). A figure without error has the interval (x, x).
     """
     ratio = numerator / denominator
-    down = math.hypot(
-        math.log(numerator / numerator_interval.lo), math.log(denominator_interval.hi / denominator)
-    )
+    down = math.hypot(math.log(numerator / numerator_interval.lo), math.log(denominator_interval.hi / denominator))
     up = math.hypot(math.log(numerator_interval.hi / numerator), math.log(denominator / denominator_interval.lo))
     return Interval(ratio * math.exp(-down), ratio * math.exp(up))

@@ -97,7 +97,8 @@ _ALL: Final = (
 )
 DTYPES: Final = MappingProxyType({dtype.name: dtype for dtype in _ALL})
 STORED_BYTES: Final = MappingProxyType(
-    {"fp64": 8.0, "fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "fp8_e4m3": 1.0, "int8": 1.0, "int32": 4.0, "nvfp4": 0.5}
+    {"fp64": 8.0, "fp32": 4.0, "int32": 4.0, "fp16": 2.0, "bf16": 2.0}
+    | {"fp8_e4m3": 1.0, "int8": 1.0, "nvfp4": 0.5}
 )  # bytes an element takes in memory; NVFP4 block scales are not counted
 
 

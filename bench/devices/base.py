@@ -1,11 +1,13 @@
 """What every backend is: it owns operands, timing, correctness and identity; `measure` owns when to stop."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from bench.workloads.base import Cell
+
+Origin = Literal["measured", "replayed", "simulated"]
 
 
 class Caveat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,14 +72,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The numerical check of a cell's outputs against FP64, as relative errors ‖d−ref‖/‖ref‖.
 
     `rows_error` is the worst of `rows` whole rows, to stay within `tolerance`; `product_error` the worst row
-    of D·r against A·(B·r) with a random sign vector r, over the whole matrix, to stay within five times that.
+    of D·r against A·(B·r) with a random vector r, over the whole matrix, to stay within five times that. None
+    stands for an infinite error: the output held something that is not a number.
     """
 
     passed: bool
     tolerance: float
     rows: int
-    rows_error: float
-    product_error: float
+    rows_error: float | None
+    product_error: float | None
 
 
 class Task(Protocol):
@@ -115,8 +118,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def origin(self) -> str:
-        """`measured`, `replayed` or `simulated`: what a record made with this backend is."""
+    def origin(self) -> Origin:
+        """What a record made with this backend is."""
         ...
 
     @property
@@ -152,6 +155,6 @@ class Backend(Protocol):
         """Return the bytes that can be allocated now, or None if unknown."""
         ...
 
-    def prepare(self, cell: Cell, seed: int) -> Task:
-        """Allocate and fill the operands of `cell` from `seed`."""
+    def prepare(self, cell: Cell, seed: int, *, probe: bool = False) -> Task:
+        """Allocate and fill the operands of `cell` from `seed`; a `probe` leaves the next task cold."""
         ...

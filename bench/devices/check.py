@@ -29,13 +29,13 @@ def check_product(a: Matrix, b: Matrix, d: Matrix, *, tolerance: float, seed: in
     count = min(ROWS, d.shape[0])
     rows = np.union1d(rng.choice(d.shape[0], count, replace=False)[: count - 1], [d.shape[0] - 1])
     rows_error = _rows_error(a[rows], b, d[rows])
-    product_error = _product_error(a, b, d, rng.standard_normal(d.shape[1]))
+    product_error = _product_error(a, b, d, rng.standard_normal(size=(d.shape[1],)))
     return Check(
         passed=rows_error <= tolerance and product_error <= PRODUCT_FACTOR * tolerance,
         tolerance=tolerance,
         rows=len(rows),
-        rows_error=rows_error,
-        product_error=product_error,
+        rows_error=_finite(rows_error),
+        product_error=_finite(product_error),
     )
 
 
@@ -45,9 +45,18 @@ def worst(checks: list[Check]) -> Check:
         passed=all(check.passed for check in checks),
         tolerance=checks[0].tolerance,
         rows=min(check.rows for check in checks),
-        rows_error=max(check.rows_error for check in checks),
-        product_error=max(check.product_error for check in checks),
+        rows_error=_largest([check.rows_error for check in checks]),
+        product_error=_largest([check.product_error for check in checks]),
     )
+
+
+def _finite(error: float) -> float | None:
+    return error if np.isfinite(error) else None
+
+
+def _largest(errors: list[float | None]) -> float | None:
+    finite = [error for error in errors if error is not None]
+    return max(finite) if len(finite) == len(errors) else None
 
 
 def _rows_error(a: Matrix, b: Matrix, d: Matrix) -> float:

@@ -11,12 +11,14 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from bench.devices import environment as env
-from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData
+from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData, Origin
 from bench.devices.check import TOLERANCES, Matrix, check_product, worst
 from bench.units import DTYPES, STORED_BYTES
 from bench.workloads.base import Cell
 
-_TYPES: Final = MappingProxyType({"fp64": np.float64, "fp32": np.float32})
+_TYPES: Final[Mapping[str, type[np.float64] | type[np.float32]]] = MappingProxyType(
+    {"fp64": np.float64, "fp32": np.float32}
+)
 _NO_BLAS: Final = "no BLAS multiplies {0} on a CPU, NumPy would do it with scalar loops"
 _WRAPS: Final = "no BLAS multiplies {0} on a CPU, and NumPy's own loop wraps at 8 bits"
 _GPU_ONLY: Final = "{0} is a format of GPU tensor cores, which a CPU lacks"
@@ -28,7 +30,7 @@ class CpuTask:
 
     def __init__(self, cell: Cell, seed: int, *, cold: bool) -> None:
         shape = cell.shape
-        if shape is None or cell.input not in _TYPES:
+        if shape is None or cell.input is None:
             message = f"the CPU backend was given a cell that it does not offer: {cell.key}"
             raise ValueError(message)
         self.cold = cold
@@ -79,7 +81,7 @@ class CpuBackend:
     """NumPy's `matmul` on this machine's processor, with all the threads that its BLAS uses by itself."""
 
     name = "cpu"
-    origin = "measured"
+    origin: Origin = "measured"
     # One set of operands: a CPU's matrix multiply is bound by arithmetic at the sizes offered, and the last
     # level's true share is not to be had on a virtual machine.
     defaults: Mapping[str, str] = MappingProxyType({"library": "numpy.matmul", "l2": "hot"})
@@ -148,10 +150,11 @@ class CpuBackend:
         """Return the memory that is available now."""
         return env.bytes_free()
 
-    def prepare(self, cell: Cell, seed: int) -> CpuTask:
+    def prepare(self, cell: Cell, seed: int, *, probe: bool = False) -> CpuTask:
         """Allocate and fill the operands of `cell`."""
-        cold, self._cold = self._cold, False
-        return CpuTask(cell, seed, cold=cold)
+        task = CpuTask(cell, seed, cold=self._cold)
+        self._cold = self._cold and probe
+        return task
 
 
 def open_backend() -> CpuBackend:

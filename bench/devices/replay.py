@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData
+from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData, Origin
 from bench.errors import InvalidRequest
 from bench.workloads.base import Cell
 
@@ -73,7 +73,7 @@ class ReplayBackend:
         environment: Environment,
         origin: Literal["replayed", "simulated"],
     ) -> None:
-        self.origin = origin
+        self.origin: Origin = origin
         self._scripts, self._device, self._environment = scripts, device, environment
         first = next(iter(scripts), None)
         self.defaults = {"library": (first and first.library) or "", "l2": (first and first.l2) or "hot"}
@@ -109,7 +109,7 @@ class ReplayBackend:
         """Return None: it does not matter."""
         return None
 
-    def prepare(self, cell: Cell, seed: int) -> ReplayTask:  # noqa: ARG002 - as the protocol has it
+    def prepare(self, cell: Cell, seed: int, *, probe: bool = False) -> ReplayTask:  # noqa: ARG002 - likewise
         """Return the script of `cell`, from its start."""
         return ReplayTask(self._scripts[cell])
 

@@ -49,7 +49,15 @@ class WarmUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seconds_per_call: tuple[float, ...]
 
 
-class Measurement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Measurement(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag="measurement",
+):
     """All that was measured of one cell. Statistics are not kept: they are functions of `samples`.
 
     `stop` tells which rule ended the sampling; "failed" means that there are no samples and `failure` says
@@ -132,7 +140,10 @@ def _is_flat(blocks: Sequence[Block], length: float, limit: float) -> bool:
     full = [block for block in blocks if block.seconds >= 0.8 * length][-2 * _WINDOW :]
     if len(full) < 2 * _WINDOW:
         return False
-    columns = [[block.seconds_per_call for block in full], [block.sm_clock_hz for block in full]]
+    columns: list[list[float | None]] = [
+        [block.seconds_per_call for block in full],
+        [block.sm_clock_hz for block in full],
+    ]
     for column in columns:
         known = [value for value in column if value is not None]
         if len(known) < len(full):
@@ -143,9 +154,7 @@ def _is_flat(blocks: Sequence[Block], length: float, limit: float) -> bool:
     return True
 
 
-def _sample(
-    task: Task, policy: Policy, calls: int, tell: OnBlock
-) -> tuple[list[Block], Summary | None, Stop]:
+def _sample(task: Task, policy: Policy, calls: int, tell: OnBlock) -> tuple[list[Block], Summary | None, Stop]:
     """Take blocks until the interval is narrow enough, the cap is spent or the backend has no more."""
     blocks: list[Block] = []
     summary: Summary | None = None

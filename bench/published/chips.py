@@ -87,9 +87,7 @@ def read_chip(path: Path) -> Chip:
         what = f"duplicate id: {twin.name} has it too" if twin.exists() else "the file must be named after its id"
         message = f"{path}: id {raw.id!r} does not match the file name; {what}"
         raise SpecError(message)
-    sources = {
-        name: convert(table, Source, f"{path}: [sources.{name}]") for name, table in raw.sources.items()
-    }
+    sources = {name: convert(table, Source, f"{path}: [sources.{name}]") for name, table in raw.sources.items()}
     figures = {
         name: read_figure(name, table, sources, f"{path}: [figures.{name}]")
         for name, table in _flattened(raw.figures)

@@ -38,8 +38,7 @@ def _kinds() -> dict[str, Kind]:
             kinds[name] = Kind(base, rate=True)
             kinds[f"{name}_sparse"] = Kind(base, rate=True)
     kinds |= {
-        f"flop_per_clock_per_sm.{name}": Kind("flop_per_clock_per_sm")
-        for name in (*_FLOAT_RATES, *_INTEGER_RATES)
+        f"flop_per_clock_per_sm.{name}": Kind("flop_per_clock_per_sm") for name in (*_FLOAT_RATES, *_INTEGER_RATES)
     }
     kinds |= {"memory_type": text, "memory_size": Kind("byte"), "memory_bandwidth": Kind("byte_per_s")}
     kinds |= {"l2": Kind("byte"), "nvlink": Kind("byte_per_s"), "pcie": Kind("generation"), "tdp": Kind("w")}
@@ -125,7 +124,7 @@ def read_figure(name: str, table: object, sources: dict[str, Source], where: str
         raise SpecError(message)
     raw = convert(table, _RawFigure, where)
     if (raw.value is None) == (raw.status is None):
-        message = f"{where}: give either a value or status = \"unknown\" / \"inapplicable\""
+        message = f'{where}: give either a value or status = "unknown" / "inapplicable"'
         raise SpecError(message)
     has_values = raw.value is not None or bool(raw.alternatives)
     _check_unit(kind, raw, where, needed=has_values)

@@ -15,7 +15,7 @@ Grade = Literal["vendor", "device", "paper", "analyst", "reseller", "derived"]
 Seen = Literal["original", "mirror", "quoted", "device-reported", "second-hand", "unverified"]
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,4 +1,4 @@
-"""What to measure. A workload makes cells and never touches a device; adding one is a file and a line here."""
+"""What to measure. A workload makes cells, never touches a device, and is a file and a line here."""
 
 from collections.abc import Callable, Sequence
 from types import MappingProxyType

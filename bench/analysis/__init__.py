@@ -1,0 +1,1 @@
+"""What it means: rates from readings, ratios with intervals, measured against published."""

@@ -1,0 +1,75 @@
+"""`chipbench compare`: records and chips against each other."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.cli.options import CONTEXT, catalogue_from, chip_from, say, shared_options, show
+from bench.errors import InvalidRequest, RecordError
+
+if TYPE_CHECKING:
+    from bench.analysis.compare import Side
+    from bench.published.chips import Catalogue
+
+
+@click.command("compare", context_settings=CONTEXT)
+@click.argument("names", metavar="A B...", nargs=-1, required=True)
+@shared_options()
+def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, specs_dir: Path | None) -> None:
+    """Hold records and chips against each other: rates, and ratios to the first with their intervals.
+
+    A, B, ... are record files, folders of records (their processes are pooled), `latest` (the newest measured
+    record) or chips, for which the published dense peaks stand. With chips alone it is `chipbench chips`.
+
+    \b
+    Examples:
+      chipbench compare latest h20 h100
+      chipbench compare results/h100-sxm5-80gb results/h200-sxm-141gb
+    """  # noqa: D301 - \b is Click's mark for a block to keep
+    from bench.analysis.compare import compare, side_of_chip  # noqa: PLC0415 - `--help` must not load it
+    from bench.report.chips import side_by_side  # noqa: PLC0415
+    from bench.report.compared import compare_view  # noqa: PLC0415
+
+    if len(names) < 2:
+        message = "compare needs two or more of: record files, folders, latest, chips"
+        raise click.UsageError(message)
+    catalogue = catalogue_from(specs_dir)
+    if all(catalogue.has(name) for name in names):
+        show(side_by_side([chip_from(catalogue, name) for name in dict.fromkeys(names)]), format_name)
+        return
+    sides = [
+        side_of_chip(chip_from(catalogue, name))
+        if catalogue.has(name)
+        else _measured(name, results_dir, catalogue)
+        for name in names
+    ]
+    show(compare_view(sides, compare(sides)), format_name)
+
+
+def _measured(name: str, results_dir: Path, catalogue: "Catalogue") -> "Side":
+    """Return the side of a record file, a folder of records or `latest`."""
+    from bench.analysis.compare import side_of_records  # noqa: PLC0415 - `--help` must not load it
+    from bench.published.source import did_you_mean  # noqa: PLC0415
+    from bench.records.record import read_record  # noqa: PLC0415
+    from bench.records.store import latest, record_paths  # noqa: PLC0415
+
+    if name == "latest":
+        newest = latest(results_dir)
+        for error in newest.skipped:
+            say(f"skipped: {error}")
+        say(f"latest is {newest.path}")
+        return side_of_records(name, [read_record(newest.path)])
+    path = Path(name)
+    if path.is_file():
+        return side_of_records(path.name, [read_record(path)])
+    if path.is_dir():
+        files = record_paths(path)
+        if not files:
+            message = f"{path}: this folder holds no record; 'chipbench run' makes one"
+            raise RecordError(message)
+        return side_of_records(name, [read_record(file) for file in files])
+    known = ["latest", *catalogue.ids, *catalogue.aliases]
+    hint = did_you_mean(name, known, otherwise="give a record file, a folder of records, latest or a chip")
+    message = f"{name!r} is no record, folder or chip{hint}"
+    raise InvalidRequest(message)

@@ -1,0 +1,113 @@
+"""The `chipbench` command: finds a command's file when it is needed, and turns every error into one line."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+
+import click
+
+from bench.errors import INTERRUPTED_EXIT, TERMINATED_EXIT, ChipbenchError, Terminated, one_line
+from bench.version import VERSION
+
+# In the order in which people use them. The help stands here too, so that `--help` imports no command.
+COMMANDS: Final = MappingProxyType(
+    {
+        "run": ("bench.cli.run", "Measure this machine and save a record."),
+        "compare": ("bench.cli.compare", "Hold records and chips against each other."),
+        "chips": ("bench.cli.chips", "Show what is published for chips, with sources."),
+        "results": ("bench.cli.results", "List and check the saved records."),
+    }
+)
+_USAGE_EXIT: Final = 2
+
+
+class ChipbenchGroup(click.Group):
+    """A group that imports a command's module when it is asked for, and prints errors as one line."""
+
+    verbose = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as Click calls it
+        """Return the commands in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
+        """Import and return a command, or None if there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(COMMANDS[cmd_name][0]).command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def main(  # type: ignore[override] # Click declares overloads for a mode that only tests of Click use
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> NoReturn:
+        """Run, and exit with the code that the outcome has."""
+        self.verbose = False
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, prog_name or "chipbench", **extra)
+        except ChipbenchError as error:
+            self._fail(one_line(error), error.exit_code)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "chipbench"
+            self._fail(
+                f"{one_line(click.ClickException(error.format_message()))} (see '{command} -h')", _USAGE_EXIT
+            )
+        except click.ClickException as error:
+            self._fail(error.format_message(), _USAGE_EXIT)
+        except click.Abort as error:
+            terminated = isinstance(error.__cause__, Terminated)
+            sys.exit(TERMINATED_EXIT if terminated else INTERRUPTED_EXIT)
+        except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a line
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            what = f"{type(error).__name__}: {one_line(error)} at {where.name}:{where.lineno}"
+            self._fail(f"this is a bug in chipbench: {what}; add -v for the whole story and report it", 1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def _fail(self, message: str, code: int) -> NoReturn:
+        if self.verbose:
+            traceback.print_exc()
+        click.echo(f"chipbench: {message}", err=True)
+        sys.exit(code)
+
+
+def _be_verbose(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - Click's
+    command = ctx.find_root().command
+    if value and isinstance(command, ChipbenchGroup):
+        command.verbose = True
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_be_verbose,
+    help="Show the traceback behind an error.",
+)
+
+
+@click.group(cls=ChipbenchGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="chipbench")
+@verbose_option
+def main() -> None:
+    """Measure what this machine's GPU (or CPU) really does on matrix multiplies.
+
+    The result stands beside what is published for the H20 and the chips that it was cut from.
+
+    \b
+    Start with:
+      chipbench run
+      chipbench compare latest h20 h100
+    """  # noqa: D301 - \b is Click's mark for a block to keep

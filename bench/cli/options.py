@@ -1,0 +1,97 @@
+"""Options and arguments that several commands share, and how a command prints."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from bench.cli.main import verbose_option
+
+if TYPE_CHECKING:
+    from bench.published.chips import Catalogue, Chip
+    from bench.report.view import View
+
+FORMAT_NAMES: Final = ("table", "md", "csv", "json", "latex", "html")  # as bench.report.formats has them
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+_format = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMAT_NAMES),
+    default="table",
+    show_default=True,
+    help="How to print; JSON and CSV are in base units.",
+)
+_results_dir = click.option(
+    "--results-dir",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    envvar="CHIPBENCH_RESULTS",
+    show_default=True,
+    show_envvar=True,
+    help="Where records lie.",
+)
+_specs_dir = click.option(
+    "--specs-dir",
+    type=click.Path(path_type=Path),
+    help="A folder with chips/*.toml that adds to or overrides the shipped figures.",
+)
+
+
+def shared_options(*, results: bool = True, specs: bool = True) -> Callable[[_F], _F]:
+    """Return a decorator that gives a command --format, -v and, as asked, --results-dir and --specs-dir."""
+
+    def decorate(command: _F) -> _F:
+        for option, wanted in (
+            (verbose_option, True),
+            (_specs_dir, specs),
+            (_results_dir, results),
+            (_format, True),
+        ):
+            if wanted:
+                command = option(command)
+        return command
+
+    return decorate
+
+
+def catalogue_from(specs_dir: Path | None) -> "Catalogue":
+    """Return the chips, and say on stderr which of them `specs_dir` overrides."""
+    from bench.published.chips import Catalogue  # noqa: PLC0415 - `--help` must not load it
+    from bench.published.source import specs_folders  # noqa: PLC0415
+
+    catalogue = Catalogue(specs_folders(specs_dir))
+    if catalogue.overridden:
+        say(f"{specs_dir} overrides: {', '.join(catalogue.overridden)}")
+    return catalogue
+
+
+def chip_from(catalogue: "Catalogue", name: str) -> "Chip":
+    """Return the chip that `name` stands for; if it is an alias, say which chip that is."""
+    resolved = catalogue.resolve(name)
+    if resolved.alias is not None:
+        others = catalogue.siblings(resolved.alias)
+        also = f" (there are also {', '.join(others)})" if others else ""
+        say(f"{resolved.alias} stands for {resolved.chip.id}{also}")
+    return resolved.chip
+
+
+def show(view: "View", format_name: str) -> None:
+    """Print `view` on stdout; a reader that has seen enough (`| head`) ends the command quietly."""
+    from bench.report.formats import FORMATS  # noqa: PLC0415 - `--help` must not load it
+
+    try:
+        click.echo(FORMATS[format_name](view), nl=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(text: str) -> None:
+    """Print one line of talk on stderr."""
+    click.echo(text, err=True)

@@ -1,0 +1,206 @@
+"""`chipbench run`: measure, save, show."""
+
+import shlex
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from bench.cli.options import CONTEXT, catalogue_from, say, shared_options, show
+from bench.errors import INTERRUPTED_EXIT, TERMINATED_EXIT, ChipbenchError, NothingPassed, Terminated
+from bench.units import DTYPES
+from bench.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.run.request import Request
+    from bench.run.session import Outcome
+
+# What decides the plan, so that a resumed or replayed record, which has its own, cannot take them.
+_PLAN_OPTIONS: Final = ("backend", "source", "dtypes", "sizes", "shapes", "quick", "processes", "identify")
+_FLAGS: Final = {"source": "from", "dtypes": "dtype", "sizes": "size", "shapes": "shape"}
+_DEFAULT_RESULTS: Final = Path("results")
+
+
+class _Size(click.ParamType[int]):
+    """A whole number above zero; 1e4 is accepted for 10000."""
+
+    name = "n"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
+        try:
+            number = float(value)
+            size = int(number)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a whole number", param, ctx)
+        if size != number or size < 1:
+            self.fail(f"{value} is not a whole number above 0", param, ctx)
+        return size
+
+
+class _ShapeType(click.ParamType[tuple[int, ...]]):
+    """Three sizes joined by x."""
+
+    name = "MxNxK"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:  # noqa: ANN401
+        parts = value if isinstance(value, tuple) else str(value).lower().split("x")
+        if len(parts) != 3:
+            self.fail(f"{value!r} is not of the form MxNxK, as in 4096x4096x1024", param, ctx)
+        return tuple(_Size().convert(part, param, ctx) for part in parts)
+
+
+@click.command("run", context_settings=CONTEXT)
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "cuda", "cpu", "replay"]),
+    default="auto",
+    show_default=True,
+    help="What to measure; auto takes CUDA if a GPU and CuPy are here, else the CPU.",
+)
+@click.option(
+    "--dtype", "dtypes", multiple=True, type=click.Choice(list(DTYPES)), help="Number format; repeatable."
+)
+@click.option("--size", "sizes", multiple=True, type=_Size(), help="Square matrices of this size; repeatable.")
+@click.option("--shape", "shapes", multiple=True, type=_ShapeType(), help="D[M,N] = A[M,K]·B[K,N]; repeatable.")
+@click.option("--quick", is_flag=True, help="About 8 s in all; wider intervals.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 99),
+    default=1,
+    show_default=True,
+    help="Measure in this many fresh processes, one record each; they show what one cannot.",
+)
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted record.")
+@click.option(
+    "--from", "source", type=click.Path(path_type=Path), help="The record that the replay backend replays."
+)
+@click.option("--identify", is_flag=True, help="Write this machine's host name into the record.")
+@shared_options()
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - Click passes every option by name
+    """Measure this machine and save a record.
+
+    Square matrix multiplies, one size per number format that fits the time, about 30 s on a CPU and 60 s on a
+    GPU. Prints each rate with its 95 % interval beside the published figures.
+
+    \b
+    Examples:
+      chipbench run
+      chipbench run --quick --format json
+      chipbench run --dtype fp32 --size 1024 --size 4096
+      chipbench run --resume results/cpu-…/….jsonl
+    """  # noqa: D301 - \b is Click's mark for a block to keep
+    from bench.run.session import stop_on_signals  # noqa: PLC0415 - `--help` must not load it
+
+    started = monotonic()
+    given = {name for name in options if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    with stop_on_signals():
+        if options["resume"] is not None:
+            outcomes = [_resume(options["resume"], given)]
+        else:
+            outcomes = _measure(_request(options, given))
+        _report(outcomes, options, monotonic() - started)
+
+
+def _request(options: dict[str, Any], given: set[str]) -> "Request":
+    from bench.run.request import Request  # noqa: PLC0415 - `--help` must not load it
+    from bench.workloads.base import Shape  # noqa: PLC0415
+
+    replaying = options["backend"] == "replay"
+    if (options["source"] is not None) != replaying:
+        message = "--backend replay and --from RECORD go together"
+        raise click.UsageError(message)
+    if replaying:
+        _refuse(given & {*_PLAN_OPTIONS} - {"backend", "source"}, "a replay takes its plan from the record")
+    squares = [(size, size, size) for size in options["sizes"]]
+    return Request(
+        tool=VERSION,
+        backend=options["backend"],
+        source=options["source"],
+        dtypes=options["dtypes"],
+        shapes=[Shape(m=m, n=n, k=k) for m, n, k in (*squares, *options["shapes"])],
+        quick=options["quick"],
+        processes=options["processes"],
+        results=None if replaying and "results_dir" not in given else options["results_dir"],
+        identify=options["identify"],
+    )
+
+
+def _refuse(clash: set[str], why: str) -> None:
+    if clash:
+        names = ", ".join(f"--{_FLAGS.get(name, name)}" for name in sorted(clash))
+        message = f"{why}; leave out {names}"
+        raise click.UsageError(message)
+
+
+def _measure(request: "Request") -> "list[Outcome]":
+    from bench.cli.progress import progress  # noqa: PLC0415 - `--help` must not load it
+    from bench.run.request import execute, prepare  # noqa: PLC0415
+
+    prepared = prepare(request)
+    if prepared.note:
+        say(prepared.note)
+    with progress(prepared.longest_s(request.processes)) as on_event:
+        return execute(prepared, request, on_event)
+
+
+def _resume(path: Path, given: set[str]) -> "Outcome":
+    from bench.cli.progress import progress  # noqa: PLC0415 - `--help` must not load it
+    from bench.records.record import read_lines  # noqa: PLC0415
+    from bench.run.session import longest_left, resume  # noqa: PLC0415
+
+    _refuse(given & {*_PLAN_OPTIONS}, "--resume takes its plan from the record")
+    lines = read_lines(path)
+    if lines.footer is not None:
+        say(f"{path} is complete: nothing to resume")
+    with progress(longest_left(lines)) as on_event:
+        return resume(path, tool=VERSION, on_event=on_event)
+
+
+def _report(outcomes: "list[Outcome]", options: dict[str, Any], seconds: float) -> None:
+    """Print the table, then where it was saved and what to do next; exit with what the outcome has."""
+    from bench.report.measured import Run, run_view  # noqa: PLC0415 - `--help` must not load it
+
+    catalogue = catalogue_from(options["specs_dir"])
+    last = outcomes[-1]
+    own = catalogue.chip(last.header.device.chip) if last.header.device.chip in catalogue.ids else None
+    paths = [str(outcome.path) for outcome in outcomes if outcome.path is not None]
+    run = Run(
+        header=outcomes[0].header,
+        processes=[outcome.readings for outcome in outcomes],
+        paths=paths,
+        seconds=seconds,
+        interrupted=last.stopped_by is not None,
+    )
+    show(run_view(run, own, [catalogue.resolve(name).chip for name in catalogue.context]), options["format_name"])
+    for path in paths:
+        say(f"saved  {path}")
+    say(f"took   {seconds:.1f} s")
+    if last.stopped_by is not None:
+        _stopped(last)
+    readings = [reading for outcome in outcomes for reading in outcome.readings]
+    if not any(reading.passed for reading in readings):
+        message = "no cell passed its check, so there is no rate to report; the record keeps what happened"
+        raise NothingPassed(message)
+    for line in _next_commands(options["results_dir"], catalogue.context, saved=bool(paths)):
+        say(f"next   {line}")
+
+
+def _next_commands(results_dir: Path, context: "Sequence[str]", *, saved: bool) -> list[str]:
+    chips = " ".join(context)
+    where = "" if results_dir == _DEFAULT_RESULTS else f" --results-dir {shlex.quote(str(results_dir))}"
+    first = f"chipbench compare latest {chips}{where}" if saved else "chipbench run"
+    return [first, f"chipbench chips {chips}"]
+
+
+def _stopped(outcome: "Outcome") -> None:
+    """Say how to go on with an interrupted record, and exit with the code of what stopped it."""
+    if outcome.path is not None:
+        say(f"next   chipbench run --resume {shlex.quote(str(outcome.path))}")
+    if isinstance(outcome.stopped_by, ChipbenchError):
+        raise outcome.stopped_by
+    sys.exit(TERMINATED_EXIT if isinstance(outcome.stopped_by, Terminated) else INTERRUPTED_EXIT)

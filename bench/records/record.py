@@ -1,0 +1,232 @@
+"""A record, as JSON lines: what each line holds, how a file is read, and every way it can be damaged."""
+
+import re
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from bench.devices.base import Caveat, Check, Device, Environment, Origin
+from bench.errors import RecordError, one_line
+from bench.measure.loop import Measurement, Stop
+from bench.measure.policy import Policy
+from bench.stats import Summary, summarise
+from bench.workloads.base import Cell, Plan
+
+# 1 (0.1.0): the first. A new field with a default does not need a new number; a changed meaning does, and
+# then a function here that turns the old lines into new ones, and one old file in tests/data/.
+SCHEMA: Final = 1
+
+
+class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which of several fresh processes of one `run` this was: `index` (from 0) `of` them, in `group`."""
+
+    index: int
+    of: int
+    group: str
+
+
+class Header(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="header"
+):
+    """The first line, written before anything is measured: what is going to be done, where and how."""
+
+    schema: int
+    id: str
+    tool: str
+    origin: Origin
+    started: str
+    backend: str
+    device: Device
+    environment: Environment
+    policy: Policy
+    plan: Plan
+    warnings: tuple[Caveat, ...] = ()
+    process: Process | None = None
+
+
+class Resumed(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="resumed"
+):
+    """Written when an interrupted record is taken up again, in a new process."""
+
+    at: str
+    conditions: dict[str, str]
+
+
+class Footer(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="footer"
+):
+    """The last line of a complete record; `seconds` of wall time, of the last process if it was resumed."""
+
+    ended: str
+    measurements: int
+    seconds: float
+
+
+Line = Header | Measurement | Resumed | Footer
+
+
+class _Peek(msgspec.Struct, frozen=True):
+    kind: str = ""
+    schema: int = 0
+
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_DECODE: Final = msgspec.json.Decoder(Line).decode
+_PEEK: Final = msgspec.json.Decoder(_Peek).decode
+
+
+class Lines(NamedTuple):
+    """A record with every sample. `torn` is how many bytes of an unfinished last line were left out."""
+
+    header: Header
+    measurements: tuple[Measurement, ...]
+    resumed: int
+    footer: Footer | None
+    torn: int
+
+
+class Reading(NamedTuple):
+    """A measurement with its samples reduced to a summary; `summary` is None if the cell failed."""
+
+    cell: Cell
+    summary: Summary | None
+    stop: Stop
+    check: Check | None
+    warnings: tuple[Caveat, ...]
+    failure: str | None
+    passed: bool
+
+
+class Record(NamedTuple):
+    """One run of one process on one device. Without a footer it is interrupted: valid, but not complete."""
+
+    path: Path
+    header: Header
+    readings: tuple[Reading, ...]
+    complete: bool
+    resumed: int
+    torn: int
+
+
+def encode_line(line: Line) -> bytes:
+    """Return one line of a record with its newline."""
+    return _ENCODE(line) + b"\n"
+
+
+def reduce(measurement: Measurement) -> Reading:
+    """Return the measurement's summary, computed from its samples, without the samples."""
+    values = measurement.samples.seconds_per_call
+    return Reading(
+        cell=measurement.cell,
+        summary=summarise(values) if values else None,
+        stop=measurement.stop,
+        check=measurement.check,
+        warnings=measurement.warnings,
+        failure=measurement.failure,
+        passed=measurement.passed,
+    )
+
+
+def read_record(path: Path) -> Record:
+    """Return the record in `path`, samples reduced. Raises RecordError as `read_lines` does."""
+    lines = read_lines(path)
+    readings = []
+    for measurement in lines.measurements:
+        try:
+            readings.append(reduce(measurement))
+        except ValueError as error:
+            raise _damaged(path, f"{measurement.cell.key}: {error}") from error
+    return Record(path, lines.header, tuple(readings), lines.footer is not None, lines.resumed, lines.torn)
+
+
+def read_header(path: Path) -> Header:
+    """Return the first line of a record, without reading the rest."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not first.endswith(b"\n"):
+        raise _damaged(path, "empty" if not first else "line 1, the header, is not whole")
+    header = _decode(path, 1, first)
+    if not isinstance(header, Header):
+        raise _damaged(path, "line 1 is no header")
+    return header
+
+
+def read_lines(path: Path) -> Lines:
+    """Return the whole record. Raises RecordError naming file, line and field for anything but a torn tail.
+
+    A record is a header and any number of whole lines. Bytes after the last newline are an append that was cut
+    off; they are ignored, and counted in `torn`.
+    """
+    header = read_header(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    whole = content.rfind(b"\n") + 1
+    rest = [_decode(path, number, raw) for number, raw in enumerate(content[:whole].split(b"\n")[1:-1], start=2)]
+    measurements, resumed, footer = _sorted_out(path, header, rest)
+    return Lines(header, measurements, resumed, footer, len(content) - whole)
+
+
+def _sorted_out(
+    path: Path, header: Header, rest: Iterable[Line]
+) -> tuple[tuple[Measurement, ...], int, Footer | None]:
+    found: dict[Cell, Measurement] = {}
+    resumed = 0
+    footer: Footer | None = None
+    for number, line in enumerate(rest, start=2):
+        if footer is not None:
+            raise _damaged(path, f"line {number} follows the footer")
+        match line:
+            case Measurement():
+                _check_expected(path, number, line.cell, header.plan, found)
+                found[line.cell] = line
+            case Resumed():
+                resumed += 1
+            case Footer():
+                footer = line
+            case Header():
+                raise _damaged(path, f"line {number} is a second header")
+    planned = len(header.plan.cells)
+    if footer is not None and not footer.measurements == len(found) == planned:
+        raise _damaged(path, f"{len(found)} cells of {planned} planned, but there is a footer")
+    return tuple(found.values()), resumed, footer
+
+
+def _check_expected(path: Path, number: int, cell: Cell, plan: Plan, found: Container[Cell]) -> None:
+    if cell not in plan.cells:
+        raise _damaged(path, f"line {number}: the cell is not in the plan: {cell.key}")
+    if cell in found:
+        raise _damaged(path, f"line {number}: the cell was measured before: {cell.key}")
+
+
+def _decode(path: Path, number: int, raw: bytes) -> Line:
+    try:
+        raw.decode("utf-8")
+        peek = _PEEK(raw)
+        if peek.kind == "header" and peek.schema > SCHEMA:
+            message = f"{path}: record schema {peek.schema} is newer than this chipbench reads ({SCHEMA}); "
+            raise RecordError(message + "upgrade chipbench to read it")
+        line: Line = _DECODE(raw)
+    except UnicodeDecodeError as error:
+        raise _damaged(path, f"line {number} is not UTF-8 (byte {error.start})") from error
+    except msgspec.MsgspecError as error:
+        raise _damaged(path, f"line {number}: {one_line(error)}") from error
+    if isinstance(line, Header) and line.schema < 1:
+        raise _damaged(path, f"line {number}: schema {line.schema} never existed")
+    return line
+
+
+def _damaged(path: Path, what: str) -> RecordError:
+    short = re.sub(r"\s+", " ", what)[:400]
+    return RecordError(f"{path}: damaged record: {short}; restore it from a copy or move it away")
+
+
+def _unreadable(path: Path, error: OSError) -> RecordError:
+    return RecordError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions")

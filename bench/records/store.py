@@ -1,0 +1,159 @@
+"""The results folder: names, exclusive creation, append + fsync under a lock, resuming, finding the latest."""
+
+import fcntl
+import hashlib
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from bench.errors import CannotWrite, RecordError
+from bench.records.record import Header, Line, Lines, encode_line, read_header, read_lines
+
+KEY_FILE: Final = ".key"
+_HOW_TO_MAKE_ONE: Final = "'chipbench run' makes one"
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class RecordWriter:
+    """An open record, locked: each append is one write and one fsync, and finished lines are never touched."""
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def create(cls, results: Path, header: Header) -> Self:
+        """Create `results/<device folder>/<utc>-<id>.jsonl`, which must not exist, with its header."""
+        stamp = header.started.translate({ord(mark): None for mark in "-:"})
+        path = results / header.device.folder / f"{stamp}-{header.id}.jsonl"
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        writer = cls(path, descriptor)
+        writer.append(header)
+        return writer
+
+    @classmethod
+    def reopen(cls, path: Path) -> tuple[Self, Lines]:
+        """Open an interrupted record to go on with it; only its torn tail, if any, is cut off.
+
+        Raises CannotWrite if another process is writing it, RecordError if it is damaged.
+        """
+        read_header(path)
+        with _explained(path):
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(descriptor)
+                message = f"{path}: another process is writing this record; wait for it to end"
+                raise CannotWrite(message) from error
+        writer = cls(path, descriptor)
+        try:
+            lines = read_lines(path)
+            if lines.torn:
+                with _explained(path):
+                    os.ftruncate(descriptor, path.stat().st_size - lines.torn)
+                    os.fsync(descriptor)
+        except BaseException:
+            writer.close()
+            raise
+        return writer, lines
+
+    def append(self, line: Line) -> None:
+        """Write one line and wait until it is on disk; Ctrl-C and SIGTERM wait until then."""
+        data = encode_line(line)
+        with _explained(self.path), _undisturbed():
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file, which releases the lock."""
+        os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn an OSError into CannotWrite, one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"{path}: cannot write the record ({reason}); free the space or give another --results-dir"
+        raise CannotWrite(message) from error
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def device_key(results: Path, identity: str) -> str:
+    """Return a hash of `identity` that is stable within this results folder and means nothing outside it.
+
+    The folder's random key lies in `.key`, made when first needed; without it no one can try identities out.
+    """
+    path = results / KEY_FILE
+    with _explained(path):
+        results.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            own = results / f"{KEY_FILE}.{secrets.token_hex(8)}"
+            own.write_text(secrets.token_hex(32), encoding="ascii")
+            own.chmod(0o600)
+            with suppress(FileExistsError):
+                os.link(own, path)
+            own.unlink()
+        key = path.read_bytes().strip()
+    return hashlib.blake2b(identity.encode(), key=key, digest_size=8).hexdigest()
+
+
+def record_paths(folder: Path) -> list[Path]:
+    """Return every record file below `folder`, oldest first. Raises RecordError if the folder is not there."""
+    if not folder.is_dir():
+        message = f"{folder}: no results folder here; {_HOW_TO_MAKE_ONE}"
+        raise RecordError(message)
+    return sorted(folder.rglob("*.jsonl"), key=lambda path: (path.name, path.parent.name))
+
+
+class Latest(NamedTuple):
+    """The newest measured record, and the newer files that could not be read."""
+
+    path: Path
+    skipped: tuple[RecordError, ...]
+
+
+def latest(results: Path) -> Latest:
+    """Return the newest measured record below `results`; replayed and simulated ones never count."""
+    skipped: list[RecordError] = []
+    for path in reversed(record_paths(results)):
+        try:
+            if read_header(path).origin == "measured":
+                return Latest(path, tuple(skipped))
+        except RecordError as error:
+            skipped.append(error)
+    message = f"{results}: no measured record here; {_HOW_TO_MAKE_ONE}"
+    raise RecordError(message)

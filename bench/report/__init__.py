@@ -1,0 +1,1 @@
+"""How it looks: views made from results, and one renderer a format."""

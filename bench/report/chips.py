@@ -1,0 +1,209 @@
+"""Views of published figures: the list of chips, chips side by side, and every source."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Any, Final
+
+from bench.published.chips import Chip
+from bench.published.figures import FIGURES, Alternative, Figure, Value
+from bench.published.source import Source
+from bench.report.view import Column, View, significant
+
+MARKS: Final = MappingProxyType(
+    {"vendor": "v", "device": "d", "paper": "p", "analyst": "a", "reseller": "r", "derived": "="}
+)
+_LEGEND: Final = (
+    "Source of a figure: v vendor, d device print-out, p paper, a analyst or press, r reseller, = derived; "
+    "* sources disagree; ? nobody published it; 'none': the chip has no such thing. --sources lists them all."
+)
+_DENSE: Final = "Rates are dense peaks (no sparsity). NVLink counts both directions together."
+# What the list of all chips shows.
+_OVERVIEW: Final = ("bf16", "fp8", "memory_size", "memory_bandwidth", "nvlink", "tdp", "launched")
+
+
+def overview(chips: Sequence[Chip]) -> View:
+    """Return one row a chip: the figures that tell the family apart, and what it was cut from."""
+    heads = [_head(name, chips) for name in _OVERVIEW]
+    return View(
+        title=f"{len(chips)} chips and what is published for them",
+        columns=[Column("chip"), *(Column(head, "right") for head in heads), Column("cut from")],
+        rows=[
+            [chip.id, *(_text(chip.figures.get(name)) for name in _OVERVIEW), chip.cut_from or ""]
+            for chip in chips
+        ],
+        records=[record for chip in chips for record in _records(chip)],
+        document={"chips": [_document(chip) for chip in chips]},
+        notes=[_LEGEND, _DENSE],
+    )
+
+
+def side_by_side(chips: Sequence[Chip]) -> View:
+    """Return one row a figure and one column a chip, each with its ratio to the first chip."""
+    first = chips[0]
+    columns = [Column("figure"), Column("unit"), Column(first.id, "right")]
+    for chip in chips[1:]:
+        columns += [Column(chip.id, "right"), Column("ratio", "right")]
+    rows = []
+    for name in FIGURES:
+        if not any(name in chip.figures for chip in chips):
+            continue
+        row = [name, _unit(name, chips), _text(first.figures.get(name))]
+        for chip in chips[1:]:
+            row += [_text(chip.figures.get(name)), _ratio(chip.figures.get(name), first.figures.get(name))]
+        rows.append(row)
+    return View(
+        title=" against ".join(chip.name for chip in chips) + ": published figures",
+        columns=columns,
+        rows=rows,
+        records=[record for chip in chips for record in _records(chip)],
+        document={"chips": [_document(chip) for chip in chips]},
+        notes=[*_provenance(chips), *([f"Ratios are to {first.id}."] if len(chips) > 1 else []), _LEGEND, _DENSE],
+    )
+
+
+def sources(chips: Sequence[Chip]) -> View:
+    """Return one row a published value, alternatives included, with where it was published."""
+    rows, records = [], []
+    for chip in chips:
+        for figure in chip.figures.values():
+            for value, source, note, role in _values(figure):
+                text = f"{_plain(value)} {figure.unit or ''}".strip() if value is not None else figure.status
+                place = f"{source.title} {source.url or ''}".strip() if source else ""
+                rows.append([chip.id, figure.name, text, role, source.grade if source else "", place, note or ""])
+                records.append(_record(chip, figure, value, source, role, note))
+    heads = ("chip", "figure", "value", "", "grade", "source", "note")
+    return View(
+        title="Published figures and where each was published",
+        columns=[Column(head) for head in heads],
+        rows=rows,
+        records=records,
+        document={"chips": [_document(chip) for chip in chips]},
+    )
+
+
+def _values(figure: Figure) -> list[tuple[Value | None, Source | None, str | None, str]]:
+    others = [(a.value, a.source, a.note, "alternative") for a in figure.alternatives]
+    return [(figure.value, figure.source, figure.note, "figure"), *others]
+
+
+def _provenance(chips: Sequence[Chip]) -> list[str]:
+    """Say what each chip was cut from, for whom it was made, and what its file says of itself."""
+    lines = []
+    for chip in chips:
+        cut = f"cut from {chip.cut_from}; " if chip.cut_from else ""
+        source = "" if chip.designed_for.source else " (no maker's page found that says so)"
+        note = f". {chip.identity.note}" if chip.identity.note else ""
+        lines.append(f"{chip.id}: {cut}designed for: {chip.designed_for.value}{source}{note}")
+    return lines
+
+
+def _head(name: str, chips: Sequence[Chip]) -> str:
+    unit = _unit(name, chips)
+    return f"{name} {unit}".strip()
+
+
+def _unit(name: str, chips: Sequence[Chip]) -> str:
+    units = [figure.unit for chip in chips if (figure := chip.figures.get(name)) is not None and figure.unit]
+    return units[0] if units else ""
+
+
+def _plain(value: Value) -> str:
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _text(figure: Figure | None) -> str:
+    """Return the value with the mark of its source: '39.5 r*'."""
+    if figure is None or figure.status == "unknown":
+        return "?" if figure is not None else ""
+    if figure.value is None:
+        return "none"
+    mark = MARKS[figure.grade] if figure.grade else ""
+    return f"{_plain(figure.value)} {mark}{'*' if figure.disputed else ''}"
+
+
+def _ratio(figure: Figure | None, base: Figure | None) -> str:
+    if figure is None or base is None:
+        return ""
+    values = [figure.in_base_units(figure.value), base.in_base_units(base.value)]
+    above, below = values
+    if not isinstance(above, int | float) or not isinstance(below, int | float):
+        return ""
+    return f"{significant(above / below, 3)}×"
+
+
+def _records(chip: Chip) -> list[dict[str, Any]]:
+    return [
+        _record(chip, figure, figure.value, figure.source, "figure", figure.note)
+        for figure in chip.figures.values()
+    ]
+
+
+def _record(
+    chip: Chip, figure: Figure, value: Value | None, source: Source | None, role: str, note: str | None
+) -> dict[str, Any]:
+    return {
+        "chip": chip.id,
+        "figure": figure.name,
+        "status": figure.status,
+        "role": role,
+        "value": figure.in_base_units(value),
+        "unit": figure.base_unit,
+        "dense": figure.dense,
+        "accumulate": figure.accumulate,
+        "grade": source.grade if source else None,
+        "source_title": source.title if source else None,
+        "source_url": source.url if source else None,
+        "note": note,
+    }
+
+
+def _document(chip: Chip) -> dict[str, Any]:
+    """Return a chip for JSON: figures that were published, and the names of those that were not."""
+    by_status: dict[str, list[str]] = {"unknown": [], "inapplicable": []}
+    for figure in chip.figures.values():
+        if figure.status != "known":
+            by_status[figure.status].append(figure.name)
+    designed = chip.designed_for
+    return {
+        "id": chip.id,
+        "name": chip.name,
+        "cut_from": chip.cut_from,
+        "designed_for": designed.value,
+        "designed_for_source": _source(designed.source) if designed.source else None,
+        "identity": {
+            "pci_device_ids": list(chip.identity.pci_device_ids),
+            "sm_count": chip.identity.sm_count,
+            "memory_gb": chip.identity.memory_gb,
+        },
+        "figures": {
+            f.name: _figure(f, f.source) for f in chip.figures.values() if f.source and f.value is not None
+        },
+        **by_status,
+    }
+
+
+def _figure(figure: Figure, source: Source) -> dict[str, Any]:
+    return {
+        "value": figure.in_base_units(figure.value),
+        "unit": figure.base_unit,
+        "dense": figure.dense,
+        "accumulate": figure.accumulate,
+        "source": _source(source),
+        "grade": source.grade,
+        "note": figure.note,
+        "alternatives": [_alternative(figure, alternative) for alternative in figure.alternatives],
+    }
+
+
+def _alternative(figure: Figure, alternative: Alternative) -> Mapping[str, Any]:
+    return {
+        "value": figure.in_base_units(alternative.value),
+        "source": _source(alternative.source),
+        "grade": alternative.source.grade,
+        "note": alternative.note,
+    }
+
+
+def _source(source: Source) -> dict[str, str | None]:
+    return {"title": source.title, "url": source.url, "seen": source.seen}

@@ -1,0 +1,100 @@
+"""The view of a comparison: measured, replayed and published rates side by side, never mixed up."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.analysis.compare import Estimate, Ratio, Row, Side
+from bench.report.view import Column, View, percent, significant
+from bench.units import format_si
+from bench.workloads.base import Cell
+
+
+def compare_view(sides: Sequence[Side], rows: Sequence[Row]) -> View:
+    """Return one row a cell and, for every side after the first, its rate and its ratio to the first."""
+    columns = [Column("dtype"), Column("shape"), Column(f"{sides[0].label} ({sides[0].kind})", "right")]
+    for side in sides[1:]:
+        columns += [Column(f"{side.label} ({side.kind})", "right"), Column(f"÷ {sides[0].label}", "right")]
+    return View(
+        title=f"{sides[0].label} against {', '.join(side.label for side in sides[1:])}",
+        columns=columns,
+        rows=[_texts(row) for row in rows],
+        records=[_record(row, sides, i) for row in rows for i in range(len(sides)) if row.estimates[i]],
+        document={
+            "sides": [{"label": s.label, "kind": s.kind, "name": s.name} for s in sides],
+            "rows": [_document(row, sides) for row in rows],
+        },
+        notes=_notes(sides),
+    )
+
+
+def _notes(sides: Sequence[Side]) -> list[str]:
+    notes = [f"{side.label}: {side.kind}, {side.name}" for side in sides]
+    if any(side.kind == "published" for side in sides):
+        notes.append("published: the maker's dense peak with no interval, which no real run reaches")
+    return [*notes, "Intervals are 95 %; a ratio's is in brackets. No verdict is drawn from them here."]
+
+
+def _texts(row: Row) -> list[str]:
+    texts = [row.cell.dtype.name if row.cell.dtype else str(row.cell.input), str(row.cell.shape)]
+    for index, estimate in enumerate(row.estimates):
+        texts.append(_rate(row.cell, estimate))
+        if index:
+            texts.append(_ratio(row.ratios[index]))
+    return texts
+
+
+def _rate(cell: Cell, estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    text = format_si(estimate.rate, cell.dtype.rate_label if cell.dtype else "OP/s")
+    if estimate.figure is not None:
+        return f"{estimate.figure.value} {estimate.figure.unit} {estimate.figure.name}"
+    return text if estimate.half_width is None else f"{text} ±{percent(estimate.half_width, 2)}"
+
+
+def _ratio(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return ""
+    text = f"{significant(ratio.value)}×"
+    if ratio.interval is None:
+        return text
+    return f"{text} ({significant(ratio.interval.lo)} … {significant(ratio.interval.hi)})"
+
+
+def _entry(row: Row, index: int) -> dict[str, Any]:
+    estimate, ratio = row.estimates[index], row.ratios[index]
+    interval = estimate.interval if estimate else None
+    return {
+        "rate": estimate.rate if estimate else None,
+        "rate_lo": interval.lo if interval else None,
+        "rate_hi": interval.hi if interval else None,
+        "figure": estimate.figure.name if estimate and estimate.figure else None,
+        "ratio": ratio.value if ratio else None,
+        "ratio_lo": ratio.interval.lo if ratio and ratio.interval else None,
+        "ratio_hi": ratio.interval.hi if ratio and ratio.interval else None,
+    }
+
+
+def _record(row: Row, sides: Sequence[Side], index: int) -> dict[str, Any]:
+    cell = row.cell
+    return {
+        "side": sides[index].label,
+        "kind": sides[index].kind,
+        "name": sides[index].name,
+        "dtype": cell.dtype.name if cell.dtype else cell.input,
+        "m": cell.shape.m if cell.shape else None,
+        "n": cell.shape.n if cell.shape else None,
+        "k": cell.shape.k if cell.shape else None,
+        "unit": cell.dtype.rate_unit if cell.dtype else None,
+        **_entry(row, index),
+    }
+
+
+def _document(row: Row, sides: Sequence[Side]) -> dict[str, Any]:
+    return {
+        "cell": row.cell.key,
+        "dtype": row.cell.dtype.name if row.cell.dtype else row.cell.input,
+        "shape": [row.cell.shape.m, row.cell.shape.n, row.cell.shape.k] if row.cell.shape else None,
+        "unit": row.cell.dtype.rate_unit if row.cell.dtype else None,
+        "sides": [{"label": side.label, **_entry(row, i)} for i, side in enumerate(sides)],
+    }

@@ -1,0 +1,61 @@
+"""Results as pandas DataFrames, for notebooks; the only importer of pandas."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from bench.analysis.compare import measured_rate
+from bench.errors import RecordError
+from bench.records.record import Reading, Record, read_record
+from bench.records.store import record_paths
+
+
+def load_results(path: str | Path = "results") -> pd.DataFrame:
+    """Return one row per measurement of a record file, or of every record below a folder.
+
+    Columns: `path`, `started` (UTC), `origin`, `device`, `chip`, `complete` (of the record); `dtype`, `m`, `n`,
+    `k`, `library`, `data`, `l2`, `regime` (of the cell); `seconds_per_call` (median, s), `rate`, `rate_lo`,
+    `rate_hi` (per second, with the median's 95 % interval), `unit`, `samples`, `stop`, `passed`. A value that
+    does not exist is NaN or None.
+
+    Raises RecordError if a file is damaged (nothing is skipped) or no record is there.
+    """
+    where = Path(path)
+    files = [where] if where.is_file() else record_paths(where)
+    if not files:
+        message = f"{where}: no record here; 'chipbench run' makes one"
+        raise RecordError(message)
+    records = [read_record(file) for file in files]
+    frame = pd.DataFrame([_row(record, reading) for record in records for reading in record.readings])
+    if not frame.empty:
+        frame["started"] = pd.to_datetime(frame["started"], utc=True)
+    return frame
+
+
+def _row(record: Record, reading: Reading) -> dict[str, object]:
+    cell, shape, rate = reading.cell, reading.cell.shape, measured_rate(reading)
+    interval = rate.interval if rate else None
+    return {
+        "path": str(record.path),
+        "started": record.header.started,
+        "origin": record.header.origin,
+        "device": record.header.device.name,
+        "chip": record.header.device.chip,
+        "complete": record.complete,
+        "dtype": cell.dtype.name if cell.dtype else cell.input,
+        "m": shape.m if shape else None,
+        "n": shape.n if shape else None,
+        "k": shape.k if shape else None,
+        "library": cell.library,
+        "data": cell.data,
+        "l2": cell.l2,
+        "regime": cell.regime,
+        "seconds_per_call": reading.summary.median if reading.summary else None,
+        "rate": rate.rate if rate else None,
+        "rate_lo": interval.lo if interval else None,
+        "rate_hi": interval.hi if interval else None,
+        "unit": cell.dtype.rate_unit if cell.dtype else None,
+        "samples": reading.summary.n if reading.summary else 0,
+        "stop": reading.stop,
+        "passed": reading.passed,
+    }

@@ -1,0 +1,43 @@
+"""A view: what one command has to show, once as a table for people and once as data for programs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+SCHEMA: Final = 1  # of every JSON document; raised when a field changes its meaning or goes away
+
+Align = Literal["left", "right"]
+
+
+class Column(NamedTuple):
+    """A column's heading, and on which side its texts line up."""
+
+    head: str
+    align: Align = "left"
+
+
+class View(NamedTuple):
+    """`rows` are texts for people; `records` the same content for CSV, one mapping a row, in base units.
+
+    `document` is the JSON answer. `notes` stand below the table.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    records: Sequence[Mapping[str, Any]]
+    document: Mapping[str, Any]
+    notes: Sequence[str] = ()
+
+
+def percent(share: float, digits: int = 3) -> str:
+    """Return a share as per cent with `digits` significant digits: 0.0123 is '1.23 %'."""
+    return f"{significant(100 * share, digits)} %"
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """Return `value` with `digits` significant digits and no exponent: 0.00036 stays readable, 1234567 too."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = int(f"{abs(rounded):e}".split("e")[1])
+    return f"{rounded:.{max(0, digits - 1 - exponent)}f}"

@@ -1,0 +1,87 @@
+"""The same plan in several fresh processes, one after another: what one process cannot show of itself."""
+
+import multiprocessing
+import secrets
+import signal
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.devices import open_backend
+from bench.errors import BackendUnavailable, ChipbenchError
+from bench.records.record import Header, Process
+from bench.records.store import now
+from bench.run.session import OnEvent, Outcome, run_plan, stop_on_signals
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def run_processes(header: Header, count: int, *, results: Path, on_event: OnEvent) -> list[Outcome]:
+    """Measure the header's plan in `count` fresh processes and return their outcomes, in order.
+
+    Each makes a record of its own. Stops after the first that was stopped. Raises BackendUnavailable if a
+    process dies without a word (what it had finished is in its record).
+    """
+    group = secrets.token_hex(4)
+    outcomes: list[Outcome] = []
+    for index in range(count):
+        own = msgspec.structs.replace(
+            header,
+            id=secrets.token_hex(4),
+            started=now(),
+            process=Process(index=index, of=count, group=group),
+        )
+        outcomes.append(_in_fresh_process(own, results, on_event))
+        if outcomes[-1].stopped_by is not None:
+            break
+    return outcomes
+
+
+def _in_fresh_process(header: Header, results: Path, on_event: OnEvent) -> Outcome:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(theirs, header, results))
+    # The child is born with the signals held back, and takes them when it is ready to answer them.
+    held = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    process.start()
+    theirs.close()
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        return _listen(ours, on_event)
+    except KeyboardInterrupt as reason:
+        # Ctrl-C reaches the child by itself, SIGTERM does not. Either way it saves, answers and ends.
+        process.terminate()
+        return _listen(ours, lambda _event: None)._replace(stopped_by=reason)
+    finally:
+        process.join()
+        ours.close()
+
+
+def _listen(connection: Connection, on_event: OnEvent) -> Outcome:
+    while True:
+        try:
+            message = connection.recv()
+        except EOFError as error:
+            text = "a measuring process ended without a word; what it finished is in its record: "
+            raise BackendUnavailable(text + "see 'chipbench results list'") from error
+        if isinstance(message, Outcome):
+            return message
+        if isinstance(message, ChipbenchError):
+            raise message
+        on_event(message)
+
+
+def _child(connection: Connection, header: Header, results: Path) -> None:
+    """Measure in a process where nothing has run before."""
+    try:
+        with stop_on_signals():
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            backend = open_backend(header.backend)
+            answer: Outcome | ChipbenchError = run_plan(backend, header, results=results, on_event=connection.send)
+    except ChipbenchError as error:
+        answer = error
+    except KeyboardInterrupt as reason:
+        answer = Outcome(header, (), None, 0.0, reason)
+    connection.send(answer)

@@ -1,0 +1,209 @@
+"""One process measuring one plan: each cell is saved as it ends, and whatever stops it, nothing is lost."""
+
+import platform
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+from typing import Any, NamedTuple
+
+import msgspec
+
+from bench.devices import open_backend
+from bench.devices.base import Backend
+from bench.errors import ChipbenchError, InvalidRequest, Terminated
+from bench.measure.loop import Measurement, measure
+from bench.measure.policy import Policy
+from bench.records.record import SCHEMA, Footer, Header, Lines, Reading, Resumed, read_lines, reduce
+from bench.records.store import RecordWriter, device_key, now
+from bench.workloads.base import Cell, Plan
+
+
+class CellStarted(NamedTuple):
+    """Cell `number` (from 1) of `total` begins and takes at most about `longest_s`."""
+
+    number: int
+    total: int
+    cell: Cell
+    longest_s: float
+
+
+class BlockDone(NamedTuple):
+    """A block of this many seconds ended."""
+
+    seconds: float
+
+
+class CellDone(NamedTuple):
+    """A cell was measured and saved."""
+
+    reading: Reading
+
+
+Event = CellStarted | BlockDone | CellDone
+OnEvent = Callable[[Event], None]
+Handler = Callable[[int, FrameType | None], Any] | int | None
+StoppedBy = ChipbenchError | KeyboardInterrupt
+
+
+class Outcome(NamedTuple):
+    """What one process did. `stopped_by` is None if every cell was measured; `path` None if nothing is kept."""
+
+    header: Header
+    readings: tuple[Reading, ...]
+    path: Path | None
+    seconds: float
+    stopped_by: StoppedBy | None = None
+
+
+def make_header(
+    backend: Backend, plan: Plan, policy: Policy, *, tool: str, results: Path | None, identify: bool
+) -> Header:
+    """Return the header of a new record. With `identify` it names this machine's host."""
+    device = backend.device()
+    if device.key is None and results is not None:
+        device = msgspec.structs.replace(device, key=device_key(results, backend.identity()))
+    if identify and backend.origin == "measured":
+        device = msgspec.structs.replace(device, host=platform.node())
+    return Header(
+        schema=SCHEMA,
+        id=secrets.token_hex(4),
+        tool=tool,
+        origin=backend.origin,
+        started=now(),
+        backend=backend.name,
+        device=device,
+        environment=backend.environment(),
+        policy=policy,
+        plan=plan,
+        warnings=tuple(backend.caveats()),
+    )
+
+
+def run_plan(backend: Backend, header: Header, *, results: Path | None, on_event: OnEvent) -> Outcome:
+    """Measure every cell of the header's plan into a new record; with `results` None keep nothing.
+
+    Ctrl-C, SIGTERM, a lost device or a full disk end it early: the outcome then holds what was measured and
+    `stopped_by`. Raises CannotWrite if the record cannot be created at all.
+    """
+    if results is None:
+        return _measure_all(backend, header, (), None, on_event)
+    with RecordWriter.create(results, header) as writer:
+        return _measure_all(backend, header, (), writer, on_event)
+
+
+def longest_left(lines: Lines) -> float:
+    """Return the most device seconds that an interrupted record still needs."""
+    left = len(lines.header.plan.cells) - len(lines.measurements)
+    return sum(lines.header.policy.longest_s(cold=index == 0) for index in range(left))
+
+
+def resume(path: Path, *, tool: str, on_event: OnEvent) -> Outcome:
+    """Measure what an interrupted record still lacks, at its end; plan, policy and backend are its own.
+
+    A complete record is returned as it is. Raises RecordError if the record is damaged, and InvalidRequest if it
+    was not measured or this is not the machine, software or setting that it was begun with.
+    """
+    lines = read_lines(path)
+    if lines.footer is not None:
+        return Outcome(lines.header, tuple(map(reduce, lines.measurements)), path, lines.footer.seconds)
+    if lines.header.origin != "measured":
+        message = (
+            f"{path}: was {lines.header.origin}, not measured, so there is nothing to resume; replay it again"
+        )
+        raise InvalidRequest(message)
+    backend = open_backend(lines.header.backend)
+    writer, lines = RecordWriter.reopen(path)
+    with writer:
+        _check_same(path, lines.header, backend, tool)
+        environment = backend.environment()
+        writer.append(Resumed(at=now(), conditions=environment.conditions))
+        return _measure_all(backend, lines.header, lines.measurements, writer, on_event)
+
+
+def _check_same(path: Path, header: Header, backend: Backend, tool: str) -> None:
+    """Refuse to mix two machines or software versions in one record."""
+    begun, here = header.environment, backend.environment()
+    key = device_key(path.parent.parent, backend.identity())
+    pairs: list[tuple[str, str | None, str | None]] = [
+        ("chipbench", header.tool, tool),
+        ("device", header.device.key, key),
+    ]
+    for then, there in ((begun.versions, here.versions), (begun.settings, here.settings)):
+        pairs += [(name, then.get(name), there.get(name)) for name in sorted({*then, *there})]
+    names = sorted({*begun.flagged, *here.flagged})
+    pairs += [(name, begun.flagged.get(name), here.flagged.get(name)) for name in names]
+    for name, old, new in pairs:
+        if old != new:
+            message = f"{path}: cannot be resumed: {name} was {old or 'not set'} and is {new or 'not set'}; "
+            raise InvalidRequest(message + "restore that, or start a new run")
+
+
+def _measure_all(
+    backend: Backend,
+    header: Header,
+    done: Sequence[Measurement],
+    writer: RecordWriter | None,
+    on_event: OnEvent,
+) -> Outcome:
+    started = monotonic()
+    readings = [reduce(measurement) for measurement in done]
+    finished = {measurement.cell for measurement in done}
+    stopped_by: StoppedBy | None = None
+    try:
+        for number, cell in enumerate(header.plan.cells, start=1):
+            if cell in finished:
+                continue
+            longest = header.policy.longest_s(cold=len(readings) == len(done))
+            on_event(CellStarted(number, len(header.plan.cells), cell, longest))
+            measurement = _measure_cell(backend, cell, header.policy, on_event)
+            if writer is not None:
+                writer.append(measurement)
+            readings.append(reduce(measurement))
+            on_event(CellDone(readings[-1]))
+        if writer is not None:
+            seconds = round(monotonic() - started, 3)
+            writer.append(Footer(ended=now(), measurements=len(readings), seconds=seconds))
+    except (ChipbenchError, KeyboardInterrupt) as reason:
+        stopped_by = reason
+    path = writer.path if writer is not None else None
+    return Outcome(header, tuple(readings), path, monotonic() - started, stopped_by)
+
+
+def _measure_cell(backend: Backend, cell: Cell, policy: Policy, on_event: OnEvent) -> Measurement:
+    """Measure one cell; one that does not fit the device's memory is kept as failed, and the run goes on."""
+    try:
+        task = backend.prepare(cell, policy.seed)
+        try:
+            return measure(task, cell, policy, on_block=lambda seconds: on_event(BlockDone(seconds)))
+        finally:
+            task.close()
+    except MemoryError:
+        return Measurement(cell=cell, stop="failed", failure="out of memory")
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the block by KeyboardInterrupt or Terminated, and ignore the rest.
+
+    So the one way out, which saves and prints, is not itself interrupted. Outside the main thread, where Python
+    delivers no signals, the block runs as it is.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for caught in before:
+            signal.signal(caught, signal.SIG_IGN)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    before: dict[signal.Signals, Handler] = {}
+    if threading.current_thread() is threading.main_thread():
+        before |= {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
