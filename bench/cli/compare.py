@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.argument("names", metavar="A B...", nargs=-1, required=True)
 @shared_options()
 def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, specs_dir: Path | None) -> None:
-    """Hold records and chips against each other: rates, and ratios to the first with their intervals.
+    """Hold records and chips against each other.
+
+    Shows each one's rates, and their ratios to the first with intervals.
 
     A, B, ... are record files, folders of records (their processes are pooled), `latest` (the newest measured
     record) or chips, for which the published dense peaks stand. With chips alone it is `chipbench chips`.

@@ -56,10 +56,10 @@ class _ShapeType(click.ParamType[tuple[int, ...]]):
 @click.command("run", context_settings=CONTEXT)
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cuda", "cpu", "replay"]),
+    type=click.Choice(["auto", "cpu", "replay"]),
     default="auto",
     show_default=True,
-    help="What to measure; auto takes CUDA if a GPU and CuPy are here, else the CPU.",
+    help="What to measure; auto takes the best that runs here.",
 )
 @click.option(
     "--dtype", "dtypes", multiple=True, type=click.Choice(list(DTYPES)), help="Number format; repeatable."

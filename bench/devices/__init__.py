@@ -10,9 +10,7 @@ from typing import Final, cast
 
 from bench.devices.base import Backend
 
-BACKENDS: Final = MappingProxyType(
-    {"cuda": "bench.devices.cuda", "cpu": "bench.devices.cpu", "replay": "bench.devices.replay"}
-)
+BACKENDS: Final = MappingProxyType({"cpu": "bench.devices.cpu", "replay": "bench.devices.replay"})
 
 
 def open_backend(name: str) -> Backend:

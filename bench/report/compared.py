@@ -48,7 +48,9 @@ def _rate(cell: Cell, estimate: Estimate | None) -> str:
         return ""
     text = format_si(estimate.rate, cell.dtype.rate_label if cell.dtype else "OP/s")
     if estimate.figure is not None:
-        return f"{estimate.figure.value} {estimate.figure.unit} {estimate.figure.name}"
+        figure = estimate.figure
+        name = "" if cell.dtype and figure.name == cell.dtype.name else f" ({figure.name})"
+        return f"{figure.value} {figure.unit}{name}"
     return text if estimate.half_width is None else f"{text} ±{percent(estimate.half_width, 2)}"
 
 

@@ -1,17 +1,19 @@
 """The view of a run: each cell's rate with its interval, against published peaks; and the list of records."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bench.analysis.compare import Estimate, is_above_peak, pooled_cells, published_peak, ratio
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
 from bench.report.view import Column, View, percent
 from bench.report.wording import cell_name, failure, sentence
-from bench.units import format_si
+from bench.units import Dtype, format_si
 from bench.workloads.base import Cell
 
-_ORIGINS = {"measured": "Measured here", "replayed": "Replayed", "simulated": "Simulated"}
+_ORIGINS: Final = {"measured": "Measured here", "replayed": "Replayed", "simulated": "Simulated"}
+# The versions that the title shows, with what stands before them; the BLAS's own text begins with its name.
+_SHOWN_VERSIONS: Final = {"driver": "driver", "cuda": "CUDA", "cupy": "CuPy", "numpy": "NumPy", "blas": ""}
 
 
 class Run(NamedTuple):
@@ -50,9 +52,7 @@ def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
 def _title(run: Run) -> str:
     header = run.header
     versions, settings = header.environment.versions, header.environment.settings
-    parts = [
-        f"{name} {versions[name]}" for name in ("driver", "cuda", "cupy", "numpy", "blas") if name in versions
-    ]
+    parts = [f"{label} {versions[name]}".strip() for name, label in _SHOWN_VERSIONS.items() if name in versions]
     if "blas_threads" in settings:
         parts.append(f"{settings['blas_threads']} threads")
     when = header.started.replace("T", " ").removesuffix("Z")
@@ -68,7 +68,7 @@ def _row(cell: Cell, rate: Estimate | None, reading: Reading, against: Sequence[
         *head,
         format_si(rate.rate, dtype.rate_label),
         _interval(rate, reading),
-        *(_share(rate, published_peak(chip, dtype)) for chip in against),
+        *(_share(rate, published_peak(chip, dtype), dtype) for chip in against),
     ]
 
 
@@ -81,11 +81,12 @@ def _interval(rate: Estimate, reading: Reading) -> str:
     return f"±{percent(rate.half_width, 2)}{processes}"
 
 
-def _share(rate: Estimate, peak: Estimate | None) -> str:
+def _share(rate: Estimate, peak: Estimate | None, dtype: Dtype) -> str:
     if peak is None or peak.figure is None:
         return ""
     figure = peak.figure
-    return f"{percent(ratio(rate, peak).value)} of {figure.value} {figure.unit} {figure.name}"
+    name = "" if figure.name == dtype.name else f" ({figure.name})"
+    return f"{percent(ratio(rate, peak).value)} of {figure.value} {figure.unit}{name}"
 
 
 def _notes(run: Run, rates: Mapping[Cell, Estimate], shown: Sequence[Cell], own_chip: Chip | None) -> list[str]:

@@ -41,7 +41,7 @@ def _busy(values: Values) -> str:
 
 
 def _variable(values: Values) -> str:
-    return f"{values['name']}={values['value']} is set and steers the library; unset it to compare"
+    return f"{values['name']}={values['value']} is set and steers the library; unset it"
 
 
 WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
