@@ -58,6 +58,9 @@ class ChipbenchGroup(click.Group):
             code = super().main(args, prog_name or "chipbench", **extra)
         except ChipbenchError as error:
             self._fail(one_line(error), error.exit_code)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            sys.exit(_USAGE_EXIT)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "chipbench"
             self._fail(

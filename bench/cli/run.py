@@ -65,7 +65,14 @@ class _ShapeType(click.ParamType[tuple[int, ...]]):
     "--dtype", "dtypes", multiple=True, type=click.Choice(list(DTYPES)), help="Number format; repeatable."
 )
 @click.option("--size", "sizes", multiple=True, type=_Size(), help="Square matrices of this size; repeatable.")
-@click.option("--shape", "shapes", multiple=True, type=_ShapeType(), help="D[M,N] = A[M,K]·B[K,N]; repeatable.")
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    type=_ShapeType(),
+    metavar="MxNxK",
+    help="D[M,N] = A[M,K]·B[K,N]; repeatable.",
+)
 @click.option("--quick", is_flag=True, help="About 8 s in all; wider intervals.")
 @click.option(
     "--processes",

@@ -35,8 +35,8 @@ class RecordWriter:
         """Create `results/<device folder>/<utc>-<id>.jsonl`, which must not exist, with its header."""
         stamp = header.started.translate({ord(mark): None for mark in "-:"})
         path = results / header.device.folder / f"{stamp}-{header.id}.jsonl"
+        _make_folder(path.parent)
         with _explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             folder = os.open(path.parent, os.O_RDONLY)
@@ -103,6 +103,17 @@ def _explained(path: Path) -> Iterator[None]:
         raise CannotWrite(message) from error
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        message = f"{folder}: cannot be a results folder, there is a file of that name; give another --results-dir"
+        raise CannotWrite(message) from error
+    except OSError as error:
+        message = f"{folder}: cannot be made ({error.strerror}); give another --results-dir"
+        raise CannotWrite(message) from error
+
+
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -118,8 +129,8 @@ def device_key(results: Path, identity: str) -> str:
     The folder's random key lies in `.key`, made when first needed; without it no one can try identities out.
     """
     path = results / KEY_FILE
+    _make_folder(results)
     with _explained(path):
-        results.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             own = results / f"{KEY_FILE}.{secrets.token_hex(8)}"
             own.write_text(secrets.token_hex(32), encoding="ascii")

@@ -63,23 +63,29 @@ def side_by_side(chips: Sequence[Chip]) -> View:
 
 
 def sources(chips: Sequence[Chip]) -> View:
-    """Return one row a published value, alternatives included, with where it was published."""
+    """Return one row a published value, alternatives included; the notes are the numbered sources."""
+    numbers: dict[Source, int] = {}
     rows, records = [], []
     for chip in chips:
         for figure in chip.figures.values():
             for value, source, note, role in _values(figure):
                 text = f"{_plain(value)} {figure.unit or ''}".strip() if value is not None else figure.status
-                place = f"{source.title} {source.url or ''}".strip() if source else ""
-                rows.append([chip.id, figure.name, text, role, source.grade if source else "", place, note or ""])
+                mark = f"[{numbers.setdefault(source, len(numbers) + 1)}] {source.grade}" if source else ""
+                rows.append([chip.id, figure.name, text, role, mark, note or ""])
                 records.append(_record(chip, figure, value, source, role, note))
-    heads = ("chip", "figure", "value", "", "grade", "source", "note")
     return View(
         title="Published figures and where each was published",
-        columns=[Column(head) for head in heads],
+        columns=[Column(head) for head in ("chip", "figure", "value", "", "source", "note")],
         rows=rows,
         records=records,
         document={"chips": [_document(chip) for chip in chips]},
+        notes=[_reference(source, number) for source, number in numbers.items()],
     )
+
+
+def _reference(source: Source, number: int) -> str:
+    read = f"; read: {source.seen}" if source.seen else ""
+    return f"[{number}] {source.title} ({source.grade}{read}) {source.url or ''}".strip()
 
 
 def _values(figure: Figure) -> list[tuple[Value | None, Source | None, str | None, str]]:

@@ -35,8 +35,8 @@ def _outliers(values: Values) -> str:
 
 def _busy(values: Values) -> str:
     return (
-        f"the machine was busy before the run (load {values['load']:.1f} on {values['cores']:.0f} cores), so rates "
-        "may be low; wait until it is idle"
+        f"the machine was busy before the run (load {values['load']:.1f} on {values['cores']:.0f} cores), so "
+        "rates may be low; wait until it is idle"
     )
 
 

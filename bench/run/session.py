@@ -19,7 +19,7 @@ from bench.errors import ChipbenchError, InvalidRequest, Terminated
 from bench.measure.loop import Measurement, measure
 from bench.measure.policy import Policy
 from bench.records.record import SCHEMA, Footer, Header, Lines, Reading, Resumed, read_lines, reduce
-from bench.records.store import RecordWriter, device_key, now
+from bench.records.store import KEY_FILE, RecordWriter, device_key, now
 from bench.workloads.base import Cell, Plan
 
 
@@ -128,7 +128,13 @@ def resume(path: Path, *, tool: str, on_event: OnEvent) -> Outcome:
 def _check_same(path: Path, header: Header, backend: Backend, tool: str) -> None:
     """Refuse to mix two machines or software versions in one record."""
     begun, here = header.environment, backend.environment()
-    key = device_key(path.parent.parent, backend.identity())
+    results = path.absolute().parent.parent
+    if not (results / KEY_FILE).exists():
+        message = (
+            f"{path}: cannot be resumed: {results} has no {KEY_FILE}, so nothing tells whether this is the same "
+        )
+        raise InvalidRequest(message + "device; move the record back to its results folder")
+    key = device_key(results, backend.identity())
     pairs: list[tuple[str, str | None, str | None]] = [
         ("chipbench", header.tool, tool),
         ("device", header.device.key, key),

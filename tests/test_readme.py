@@ -1,0 +1,98 @@
+"""The README is true: its commands run, its outputs are what they print, its lists are complete."""
+
+import re
+import shlex
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli.main import COMMANDS, main
+from bench.devices import BACKENDS
+from bench.report.formats import FORMATS
+from bench.workloads import WORKLOADS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RECORD = Path(__file__).parent / "data" / "readme.jsonl"
+BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+SHOWN = [block for block in BLOCKS if not block.startswith("$ chipbench run\n")]
+
+
+def _commands(block: str) -> list[str]:
+    return [line.removeprefix("$ chipbench ") for line in block.splitlines() if line.startswith("$ ")]
+
+
+def _invoke(arguments: str, results: Path) -> str:
+    result = CliRunner(env={"CHIPBENCH_RESULTS": str(results)}).invoke(main, shlex.split(arguments))
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    folder = tmp_path / "results" / "cpu-example"
+    folder.mkdir(parents=True)
+    shutil.copy(RECORD, folder)
+    return folder.parent
+
+
+def test_the_first_two_commands_are_the_agreed_ones() -> None:
+    found = re.findall(r"^    (python3 -m venv .*)$", README, re.MULTILINE)
+    assert found == [
+        "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/chipbench run",
+        "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/pytest",
+    ]
+
+
+def test_the_extras_it_names_exist() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert set(re.findall(r"'\.\[(\w+)\]'", README)) <= set(extras)
+
+
+@pytest.mark.parametrize("command", [command for block in SHOWN for command in _commands(block)])
+def test_the_commands_that_it_shows_run(command: str, results: Path) -> None:
+    assert _invoke(command, results)
+
+
+def test_outputs_are_what_the_commands_print(results: Path) -> None:
+    pasted = [block.split("\n", 1) for block in SHOWN if len(_commands(block)) == 1]
+    assert pasted
+    for command, output in pasted:
+        assert output == _invoke(command.removeprefix("$ chipbench "), results)
+
+
+def test_the_run_that_it_shows_is_the_record_in_the_test_data() -> None:
+    """Replayed, the record gives the very rows, intervals and notes that stand in the README."""
+    (block,) = (block for block in BLOCKS if block.startswith("$ chipbench run\n"))
+    runner = CliRunner()
+    result = runner.invoke(main, ["run", "--backend", "replay", "--from", str(RECORD)])
+    assert result.exit_code == 0, result.stderr
+    replayed = result.stdout.splitlines()
+    assert replayed[0].startswith("Replayed, ")
+    shown = block.splitlines()[1:]
+    assert shown[0].startswith("Measured here, ")
+    assert shown[0].split(" UTC: ")[1] == replayed[0].split(" UTC: ")[1]
+    assert shown[1 : len(replayed)] == replayed[1:]
+
+
+def test_its_command_list_is_that_of_the_help() -> None:
+    listed = re.findall(r"^- `chipbench (\w+)`: (.*)$", README, re.MULTILINE)
+    assert listed == [(name, text) for name, (_, text) in COMMANDS.items()]
+
+
+def test_every_workload_backend_and_format_file_is_in_its_dict() -> None:
+    def rooms(folder: str) -> set[str]:
+        return {path.stem for path in (ROOT / "bench" / folder).glob("*.py")} - {"__init__", "base"}
+
+    assert rooms("workloads") == set(WORKLOADS)
+    assert rooms("devices") - {"check", "environment"} == set(BACKENDS)
+    modules = {render.__module__.rsplit(".", 1)[-1] for render in FORMATS.values()}
+    assert rooms("report/formats") == modules
+
+
+def test_its_links_lead_to_files() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
