@@ -48,8 +48,8 @@ def test_the_first_two_commands_are_the_agreed_ones() -> None:
 
 
 def test_the_extras_it_names_exist() -> None:
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    assert set(re.findall(r"'\.\[(\w+)\]'", README)) <= set(extras)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert set(re.findall(r"'\.\[(\w+)\]'", README)) <= set(project["optional-dependencies"])
 
 
 @pytest.mark.parametrize("command", [command for block in SHOWN for command in _commands(block)])
@@ -71,7 +71,7 @@ def test_the_run_that_it_shows_is_the_record_in_the_test_data() -> None:
     result = runner.invoke(main, ["run", "--backend", "replay", "--from", str(RECORD)])
     assert result.exit_code == 0, result.stderr
     replayed = result.stdout.splitlines()
-    assert replayed[0].startswith("Replayed, ")
+    assert replayed[0].startswith("Replayed from record ")
     shown = block.splitlines()[1:]
     assert shown[0].startswith("Measured here, ")
     assert shown[0].split(" UTC: ")[1] == replayed[0].split(" UTC: ")[1]

@@ -19,6 +19,7 @@ from bench.workloads.base import Cell
 _TYPES: Final[Mapping[str, type[np.float64] | type[np.float32]]] = MappingProxyType(
     {"fp64": np.float64, "fp32": np.float32}
 )
+_BUSY: Final = 0.1  # of all processor time; other work of this size moves a rate by about as much
 _NO_BLAS: Final = "no BLAS multiplies {0} on a CPU, NumPy would do it with scalar loops"
 _WRAPS: Final = "no BLAS multiplies {0} on a CPU, and NumPy's own loop wraps at 8 bits"
 _GPU_ONLY: Final = "{0} is a format of GPU tensor cores, which a CPU lacks"
@@ -124,9 +125,9 @@ class CpuBackend:
             for name, value in env.flagged_variables().items()
             if name.startswith("OPENBLAS_") or name.endswith("_NUM_THREADS")
         ]
-        load = float(_load().get("load_1m", 0))
-        if load > env.usable_cores() / 2:
-            found.append(Caveat(code="busy", values={"load": load, "cores": float(env.usable_cores())}))
+        share = env.busy_share()
+        if share is not None and share > _BUSY:
+            found.append(Caveat(code="busy", values={"share": share}))
         return found
 
     def refusal(self, operation: str, dtype: str) -> str | None:

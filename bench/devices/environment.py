@@ -4,9 +4,10 @@ import ctypes
 import os
 import platform
 import re
+import time
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 # Variables that change what is measured. Those that may hold a path are recorded as "set", never in full.
 FLAGGED_VARIABLES: Final = (
@@ -62,6 +63,35 @@ def machine_id() -> str:
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy_share(seconds: float = 0.2) -> float | None:
+    """Return the share of this machine's processor time that others take, over `seconds` in which we sleep.
+
+    Time stolen by a hypervisor counts as taken. None where the system does not say. (The load average would
+    still count our own last run.)
+    """
+    before = _processor_ticks()
+    time.sleep(seconds)
+    after = _processor_ticks()
+    if before is None or after is None or after.total <= before.total:
+        return None
+    return 1 - (after.idle - before.idle) / (after.total - before.total)
+
+
+class _Ticks(NamedTuple):
+    idle: int
+    total: int
+
+
+def _processor_ticks() -> _Ticks | None:
+    """Return the ticks since boot: user, nice, system, idle, iowait, irq, softirq, steal in /proc/stat."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
+    except (OSError, IndexError):
+        return None
+    ticks = [int(field) for field in fields]
+    return _Ticks(idle=ticks[3] + ticks[4], total=sum(ticks)) if len(ticks) >= 5 else None
 
 
 def bytes_free() -> int | None:

@@ -30,7 +30,10 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Header(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="header"
 ):
-    """The first line, written before anything is measured: what is going to be done, where and how."""
+    """The first line, written before anything is measured: what is going to be done, where and how.
+
+    `replay_of` is the id of the record whose samples a replay handed out again.
+    """
 
     schema: int
     id: str
@@ -44,6 +47,7 @@ class Header(
     plan: Plan
     warnings: tuple[Caveat, ...] = ()
     process: Process | None = None
+    replay_of: str | None = None
 
 
 class Resumed(

@@ -56,7 +56,8 @@ def _title(run: Run) -> str:
     if "blas_threads" in settings:
         parts.append(f"{settings['blas_threads']} threads")
     when = header.started.replace("T", " ").removesuffix("Z")
-    return f"{_ORIGINS[header.origin]}, {when} UTC: {header.device.name} ({', '.join(parts)})"
+    source = f" from record {header.replay_of}" if header.replay_of else ""
+    return f"{_ORIGINS[header.origin]}{source}, {when} UTC: {header.device.name} ({', '.join(parts)})"
 
 
 def _row(cell: Cell, rate: Estimate | None, reading: Reading, against: Sequence[Chip]) -> list[str]:
@@ -93,6 +94,8 @@ def _notes(run: Run, rates: Mapping[Cell, Estimate], shown: Sequence[Cell], own_
     notes = ["Held against published dense peaks. The interval is that of the median of all blocks."]
     notes += [sentence(caveat) for caveat in run.header.warnings]
     several = len(run.processes) > 1
+    if several:
+        notes.append("The rate is the median of the processes' rates, and the interval spans all of theirs.")
     for number, readings in enumerate(run.processes, start=1):
         for reading in readings:
             where = cell_name(reading.cell) + (f", process {number}" if several else "")

@@ -34,9 +34,9 @@ def _outliers(values: Values) -> str:
 
 
 def _busy(values: Values) -> str:
+    share = 100 * float(values["share"])
     return (
-        f"the machine was busy before the run (load {values['load']:.1f} on {values['cores']:.0f} cores), so "
-        "rates may be low; wait until it is idle"
+        f"other work took {share:.0f} % of the processor just before the run; close it, or wait until it is done"
     )
 
 

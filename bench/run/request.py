@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from bench.devices.base import Backend
 from bench.records.record import Header, read_lines
 from bench.run.choosing import choose
@@ -59,6 +61,8 @@ def prepare(request: Request) -> Prepared:
     header = make_header(
         backend, plan, policy, tool=request.tool, results=request.results, identify=request.identify
     )
+    if request.source is not None:
+        header = msgspec.structs.replace(header, replay_of=lines.header.id)
     return Prepared(backend, header, note)
 
 
