@@ -16,13 +16,17 @@ PREFIXES: Final = (
 def format_si(value: float, unit: str, *, digits: int = 4) -> str:
     """Return `value` (base units) with `digits` significant digits, a decimal SI prefix and `unit`.
 
+    Beyond the prefixes (below 1 p, from 1000 E) it takes a power of ten instead: '1.000e-13 s'.
+
     >>> format_si(1.421e11, "FLOP/s")
     '142.1 GFLOP/s'
     """
     if value == 0:
         return f"0 {unit}"
     rounded = float(f"{value:.{digits - 1}e}")
-    fitting = [p for p in PREFIXES if abs(rounded) >= 10.0 ** p[1] * (1 - 1e-12)] or [PREFIXES[0]]
+    fitting = [p for p in PREFIXES if abs(rounded) >= 10.0 ** p[1] * (1 - 1e-12)]
+    if not fitting or abs(rounded) >= 10.0 ** (PREFIXES[-1][1] + 3):
+        return f"{value:.{digits - 1}e} {unit}"
     prefix, exponent = fitting[-1]
     scaled = rounded / 10.0**exponent
     decimals = max(0, digits - len(str(int(abs(scaled)))))

@@ -37,8 +37,8 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         )
 
 
-class WarmUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every block before the first sample: how many calls each had and what one call took.
+class WarmUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Every block before the first sample: how many calls each had, what one call took, the clock where told.
 
     `cold`: nothing had run in the process before. `flat`: it ended because the rate no longer moved.
     """
@@ -47,6 +47,7 @@ class WarmUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     flat: bool
     calls: tuple[int, ...]
     seconds_per_call: tuple[float, ...]
+    sm_clock_hz: tuple[float | None, ...] | None = None
 
 
 class Measurement(
@@ -123,11 +124,13 @@ def _warm_up(task: Task, policy: Policy, tell: OnBlock) -> tuple[WarmUp, int]:
             calls = min(_FASTEST_GROWTH * calls, max(calls + 1, math.ceil(length / block.seconds_per_call)))
     latest = [block.seconds_per_call for block in blocks[-_WINDOW:]]
     calls = max(1, math.ceil(1.05 * policy.block_s / median(latest))) if latest else 1
+    clocks = tuple(block.sm_clock_hz for block in blocks)
     recorded = WarmUp(
         cold=cold,
         flat=flat,
         calls=tuple(block.calls for block in blocks),
         seconds_per_call=tuple(block.seconds_per_call for block in blocks),
+        sm_clock_hz=clocks if any(clock is not None for clock in clocks) else None,
     )
     return recorded, calls
 

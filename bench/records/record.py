@@ -1,5 +1,6 @@
 """A record, as JSON lines: what each line holds, how a file is read, and every way it can be damaged."""
 
+import math
 import re
 from collections.abc import Container, Iterable
 from pathlib import Path
@@ -137,13 +138,8 @@ def reduce(measurement: Measurement) -> Reading:
 def read_record(path: Path) -> Record:
     """Return the record in `path`, samples reduced. Raises RecordError as `read_lines` does."""
     lines = read_lines(path)
-    readings = []
-    for measurement in lines.measurements:
-        try:
-            readings.append(reduce(measurement))
-        except ValueError as error:
-            raise _damaged(path, f"{measurement.cell.key}: {error}") from error
-    return Record(path, lines.header, tuple(readings), lines.footer is not None, lines.resumed, lines.torn)
+    readings = tuple(map(reduce, lines.measurements))
+    return Record(path, lines.header, readings, lines.footer is not None, lines.resumed, lines.torn)
 
 
 def read_header(path: Path) -> Header:
@@ -154,7 +150,7 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise _unreadable(path, error) from error
     if not first.endswith(b"\n"):
-        raise _damaged(path, "empty" if not first else "line 1, the header, is not whole")
+        raise _damaged(path, f"line 1, the header, is {'not whole' if first else 'missing'}")
     header = _decode(path, 1, first)
     if not isinstance(header, Header):
         raise _damaged(path, "line 1 is no header")
@@ -190,16 +186,15 @@ def _sorted_out(
         match line:
             case Measurement():
                 _check_expected(path, number, line.cell, header.plan, found)
+                _check_samples(path, number, line)
                 found[line.cell] = line
             case Resumed():
                 resumed += 1
             case Footer():
+                _check_complete(path, number, line, len(found), len(header.plan.cells))
                 footer = line
             case Header():
                 raise _damaged(path, f"line {number} is a second header")
-    planned = len(header.plan.cells)
-    if footer is not None and not footer.measurements == len(found) == planned:
-        raise _damaged(path, f"{len(found)} cells of {planned} planned, but there is a footer")
     return tuple(found.values()), resumed, footer
 
 
@@ -208,6 +203,30 @@ def _check_expected(path: Path, number: int, cell: Cell, plan: Plan, found: Cont
         raise _damaged(path, f"line {number}: the cell is not in the plan: {cell.key}")
     if cell in found:
         raise _damaged(path, f"line {number}: the cell was measured before: {cell.key}")
+
+
+def _check_samples(path: Path, number: int, measurement: Measurement) -> None:
+    samples, warm_up = measurement.samples, measurement.warm_up
+    seconds, lengths = [*samples.seconds_per_call], {len(samples.seconds_per_call)}
+    lengths |= {len(column) for column in (samples.cycles_per_call, samples.sm_clock_hz) if column is not None}
+    if len(lengths) > 1:
+        raise _damaged(path, f"line {number}: the columns of the samples differ in length")
+    if warm_up is not None:
+        clocks = warm_up.calls if warm_up.sm_clock_hz is None else warm_up.sm_clock_hz
+        if not len(warm_up.seconds_per_call) == len(warm_up.calls) == len(clocks):
+            raise _damaged(path, f"line {number}: the columns of the warm-up differ in length")
+        seconds += warm_up.seconds_per_call
+    for value in seconds:
+        if not (math.isfinite(value) and value > 0):
+            raise _damaged(path, f"line {number}: a call took {value} s")
+    if (measurement.stop == "failed") == bool(samples.seconds_per_call):
+        raise _damaged(path, f"line {number}: stop is {measurement.stop}, with {max(lengths)} samples")
+
+
+def _check_complete(path: Path, number: int, footer: Footer, found: int, planned: int) -> None:
+    if not footer.measurements == found == planned:
+        counts = f"{found} measured and {planned} planned, and it counts {footer.measurements}"
+        raise _damaged(path, f"line {number}: a footer, but of the cells {counts}")
 
 
 def _decode(path: Path, number: int, raw: bytes) -> Line:
@@ -220,7 +239,7 @@ def _decode(path: Path, number: int, raw: bytes) -> Line:
         line: Line = _DECODE(raw)
     except UnicodeDecodeError as error:
         raise _damaged(path, f"line {number} is not UTF-8 (byte {error.start})") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise _damaged(path, f"line {number}: {one_line(error)}") from error
     if isinstance(line, Header) and line.schema < 1:
         raise _damaged(path, f"line {number}: schema {line.schema} never existed")

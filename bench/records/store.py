@@ -43,7 +43,13 @@ class RecordWriter:
             os.fsync(folder)
             os.close(folder)
         writer = cls(path, descriptor)
-        writer.append(header)
+        try:
+            writer.append(header)
+        except BaseException:
+            # Without a whole header this is no record, and nothing is lost with it.
+            writer.close()
+            path.unlink(missing_ok=True)
+            raise
         return writer
 
     @classmethod

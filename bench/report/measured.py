@@ -91,8 +91,8 @@ def _share(rate: Estimate, peak: Estimate | None, dtype: Dtype) -> str:
 
 
 def _notes(run: Run, rates: Mapping[Cell, Estimate], shown: Sequence[Cell], own_chip: Chip | None) -> list[str]:
-    notes = ["Held against published dense peaks. The interval is that of the median of all blocks."]
-    notes += [sentence(caveat) for caveat in run.header.warnings]
+    notes = [sentence(caveat) for caveat in run.header.warnings]
+    notes.append("Held against published dense peaks. The interval is that of the median of all blocks.")
     several = len(run.processes) > 1
     if several:
         notes.append("The rate is the median of the processes' rates, and the interval spans all of theirs.")

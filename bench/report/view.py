@@ -29,6 +29,11 @@ class View(NamedTuple):
     notes: Sequence[str] = ()
 
 
+def folded(text: str) -> str:
+    """Return `text` on one line, white space folded, so that no cell or title breaks a table's row."""
+    return " ".join(text.split())
+
+
 def percent(share: float, digits: int = 3) -> str:
     """Return a share as per cent with `digits` significant digits: 0.0123 is '1.23 %'."""
     return f"{significant(100 * share, digits)} %"

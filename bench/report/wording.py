@@ -57,11 +57,11 @@ WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
 
 
 def sentence(caveat: Caveat) -> str:
-    """Return the sentence for a warning; one from a newer tool is shown as it was recorded."""
-    wording = WORDING.get(caveat.code)
-    if wording is None:
-        return f"{caveat.code} {dict(caveat.values)}"
-    return wording(caveat.values)
+    """Return the sentence for a warning; one that another version made is shown as it was recorded."""
+    try:
+        return WORDING[caveat.code](caveat.values)
+    except (KeyError, TypeError, ValueError):
+        return f"warning {caveat.code} {dict(caveat.values)}"
 
 
 def cell_name(cell: Cell) -> str:

@@ -25,7 +25,11 @@ def replay_backend(lines: Lines) -> ReplayBackend:
 
 def _script(measurement: Measurement) -> Script:
     warm_up, samples = measurement.warm_up, measurement.samples
-    calls = [Call(seconds) for seconds in warm_up.seconds_per_call] if warm_up else []
+    calls: list[Call] = []
+    if warm_up is not None:
+        warm_clocks = warm_up.sm_clock_hz or (None,) * len(warm_up.seconds_per_call)
+        rows = zip(warm_up.seconds_per_call, warm_clocks, strict=True)
+        calls = [Call(seconds, sm_clock_hz=clock) for seconds, clock in rows]
     count = len(samples.seconds_per_call)
     cycles = samples.cycles_per_call or (None,) * count
     clocks = samples.sm_clock_hz or (None,) * count
