@@ -57,5 +57,5 @@ TERMINATED_EXIT = 143
 
 
 def one_line(error: BaseException) -> str:
-    """Return the text of `error` with all white space folded, so that it always fits one line."""
-    return " ".join(str(error).split())
+    """Return the text of `error` on one line: white space folded, control characters shown as �."""
+    return "".join(mark if mark.isprintable() else "�" for mark in " ".join(str(error).split()))

@@ -23,14 +23,13 @@ def format_si(value: float, unit: str, *, digits: int = 4) -> str:
     """
     if value == 0:
         return f"0 {unit}"
-    rounded = float(f"{value:.{digits - 1}e}")
-    fitting = [p for p in PREFIXES if abs(rounded) >= 10.0 ** p[1] * (1 - 1e-12)]
-    if not fitting or abs(rounded) >= 10.0 ** (PREFIXES[-1][1] + 3):
-        return f"{value:.{digits - 1}e} {unit}"
-    prefix, exponent = fitting[-1]
-    scaled = rounded / 10.0**exponent
-    decimals = max(0, digits - len(str(int(abs(scaled)))))
-    return f"{scaled:.{decimals}f} {prefix}{unit}"
+    rounded = f"{value:.{digits - 1}e}"
+    mantissa, power = rounded.split("e")
+    thousands, shift = divmod(int(power), 3)
+    prefix = next((prefix for prefix, exponent in PREFIXES if exponent == 3 * thousands), None)
+    if prefix is None:
+        return f"{rounded} {unit}"
+    return f"{float(mantissa) * 10**shift:.{max(0, digits - 1 - shift)}f} {prefix}{unit}"
 
 
 class Unit(NamedTuple):

@@ -25,8 +25,8 @@ def command(*, names: tuple[str, ...], with_sources: bool, format_name: str, spe
     from bench.report import chips as views  # noqa: PLC0415 - `--help` must not load it
 
     catalogue = catalogue_from(specs_dir)
-    chips = list(dict.fromkeys(names))
-    found = [chip_from(catalogue, name) for name in chips] if chips else catalogue.all()
+    named = {chip.id: chip for chip in (chip_from(catalogue, name) for name in dict.fromkeys(names))}
+    found = list(named.values()) or catalogue.all()
     if with_sources:
         show(views.sources(found), format_name)
     elif names:

@@ -38,7 +38,8 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, spec
         raise click.UsageError(message)
     catalogue = catalogue_from(specs_dir)
     if all(catalogue.has(name) for name in names):
-        show(side_by_side([chip_from(catalogue, name) for name in dict.fromkeys(names)]), format_name)
+        chips = {chip.id: chip for chip in (chip_from(catalogue, name) for name in dict.fromkeys(names))}
+        show(side_by_side(list(chips.values())), format_name)
         return
     sides = [
         side_of_chip(chip_from(catalogue, name))

@@ -1,7 +1,6 @@
 """Is a product right? Sampled rows and one whole-matrix test against FP64, for arrays in host memory."""
 
 import math
-from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -83,17 +82,17 @@ def _product_error(a: Matrix, b: Matrix, d: Matrix, r: Matrix, spread: float) ->
 
 
 def _times_vector(matrix: Matrix, vector: Matrix) -> Matrix:
-    return np.concatenate([part @ vector for part in _in_fp64(matrix)])
+    return np.concatenate([_rows_in_fp64(matrix, i) @ vector for i in range(0, matrix.shape[0], _CHUNK)])
 
 
 def _norm(matrix: Matrix) -> float:
-    return math.hypot(*(float(np.linalg.norm(part)) for part in _in_fp64(matrix)))
+    return math.hypot(*(np.linalg.norm(_rows_in_fp64(matrix, i)) for i in range(0, matrix.shape[0], _CHUNK)))
 
 
-def _in_fp64(matrix: Matrix) -> Iterator[Matrix]:
-    """Yield the rows in FP64, some at a time: a whole copy might not fit."""
-    for start in range(0, matrix.shape[0], _CHUNK):
-        yield matrix[start : start + _CHUNK].astype(np.float64)
+def _rows_in_fp64(matrix: Matrix, start: int) -> Matrix:
+    """Return some rows from `start` on: a copy of the whole matrix might not fit."""
+    rows: Matrix = matrix[start : start + _CHUNK].astype(np.float64)
+    return rows
 
 
 def _largest_ratio(errors: Matrix, scales: Matrix) -> float:

@@ -1,5 +1,7 @@
 """Chips: one TOML file each, found by id or alias, with every published figure and its source."""
 
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -87,6 +89,9 @@ def read_chip(path: Path) -> Chip:
         what = f"duplicate id: {twin.name} has it too" if twin.exists() else "the file must be named after its id"
         message = f"{path}: id {raw.id!r} does not match the file name; {what}"
         raise SpecError(message)
+    if not re.fullmatch(r"[a-z0-9.-]+", raw.id):
+        message = f"{path}: id {raw.id!r} must be lower-case letters, digits, '-' and '.', as people will type it"
+        raise SpecError(message)
     sources = {name: convert(table, Source, f"{path}: [sources.{name}]") for name, table in raw.sources.items()}
     figures = {
         name: read_figure(name, table, sources, f"{path}: [figures.{name}]")
@@ -147,8 +152,8 @@ def _identity(raw: _RawChip, sources: Mapping[str, Source], path: Path) -> Ident
             raise SpecError(message)
     for field in ("sm_count", "memory_gb"):
         value = getattr(table, field)
-        if value is not None and not value > 0:
-            message = f"{where}: {field} {value} must be above 0"
+        if value is not None and not 0 < float(Decimal(value)) < math.inf:
+            message = f"{where}: {field} {value} must be finite and above 0"
             raise SpecError(message)
     return Identity(
         table.pci_device_ids,
@@ -173,6 +178,7 @@ class Catalogue:
         self._paths: dict[str, Path] = {}
         self.overridden: list[str] = []
         self.aliases: dict[str, str] = {}
+        self._alias_files: dict[str, Path] = {}
         self.context: tuple[str, ...] = ()
         self._chips: dict[str, Chip] = {}
         for folder in folders:
@@ -186,7 +192,8 @@ class Catalogue:
         path = folder / "aliases.toml"
         if path.exists():
             raw = convert(read_toml(path), _RawAliases, str(path))
-            self.aliases |= raw.aliases
+            self.aliases |= {alias.lower(): chip_id for alias, chip_id in raw.aliases.items()}
+            self._alias_files |= dict.fromkeys((alias.lower() for alias in raw.aliases), path)
             self.context = tuple(raw.context.get("chips", self.context))
 
     @property
@@ -213,7 +220,11 @@ class Catalogue:
         folded = name.strip().lower()
         if folded in self._paths:
             return Resolved(self.chip(folded), None)
-        return Resolved(self.chip(self.aliases.get(folded, folded)), folded)
+        meant = self.aliases.get(folded, folded)
+        if folded in self.aliases and meant not in self._paths:
+            message = f"{self._alias_files[folded]}: [aliases]: {folded} = {meant!r} is no chip here"
+            raise SpecError(message + did_you_mean(meant, self._paths))
+        return Resolved(self.chip(meant), folded)
 
     def has(self, name: str) -> bool:
         """Whether `name` is a chip's id or alias."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from bench.errors import SpecError
-from bench.published.source import Grade, Source, convert, did_you_mean
+from bench.published.source import Grade, Source, convert, did_you_mean, written
 from bench.units import UNITS
 
 Status = Literal["known", "unknown", "inapplicable"]
@@ -193,17 +193,17 @@ def _value(kind: Kind, value: object, where: str) -> Value:
     if kind.is_date:
         if type(value) is date:
             return value
-        message = f"{where} {value!r} must be a date like 2023-11-09, without quotes"
+        message = f"{where} {written(value)} must be a date like 2023-11-09, without quotes"
         raise SpecError(message)
     if kind.base is None:
         if isinstance(value, str) and value.strip():
             return value
-        message = f"{where} {value!r} must be a text that is not empty"
+        message = f"{where} {written(value)} must be a text that is not empty, in quotes"
         raise SpecError(message)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        message = f"{where} {value!r} must be a number"
+        message = f"{where} {written(value)} must be a number, without quotes"
         raise SpecError(message)
-    if not math.isfinite(value) or value <= 0:
+    if not 0 < float(Decimal(value)) < math.inf:
         message = f"{where} {value} must be finite and above 0"
         raise SpecError(message)
     return Decimal(value)

@@ -1,11 +1,13 @@
 """Finds `specs/` and reads its TOML strictly: every error names file, table, field, value and what to do."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -48,6 +50,9 @@ def specs_folders(overlay: Path | None) -> tuple[Path, ...]:
     if not overlay.is_dir():
         message = f"{overlay}: no such specs folder; give one that holds chips/*.toml"
         raise SpecError(message)
+    if not any((overlay / "chips").glob("*.toml")) and not (overlay / "aliases.toml").exists():
+        message = f"{overlay}: holds no chips/*.toml and no aliases.toml, so it would change nothing"
+        raise SpecError(message)
     return (shipped_specs(), overlay)
 
 
@@ -69,7 +74,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 def convert(table: object, kind: type[_T], where: str) -> _T:
     """Return `table` as `kind`, a msgspec Struct; raise SpecError naming `where` for any other content."""
     if not isinstance(table, Mapping):
-        message = f"{where}: must be a table, not {table!r}"
+        message = f"{where}: must be a table, not {written(table)}"
         raise SpecError(message)
     known = [field.encode_name for field in msgspec.structs.fields(kind)]
     for key in table:
@@ -79,8 +84,33 @@ def convert(table: object, kind: type[_T], where: str) -> _T:
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        message = f"{where}: {one_line(error)}"
+        message = f"{where}: {_complaint(error, table, kind)}"
         raise SpecError(message) from error
+
+
+def _complaint(error: msgspec.ValidationError, table: Mapping[str, Any], kind: type[msgspec.Struct]) -> str:
+    """Return what is wrong with the field that `error` names: its value, and what may stand there."""
+    text = one_line(error)
+    found = re.search(r" - at `\$\.(\w+)", text)
+    if found is None:
+        return text
+    name, reason = found[1], text[: found.start()]
+    declared = msgspec.structs.fields(kind)
+    (field_type,) = (field.type for field in declared if field.encode_name == name)
+    allowed = [
+        str(choice)
+        for part in (field_type, *get_args(field_type))
+        if get_origin(part) is Literal
+        for choice in get_args(part)
+    ]
+    if allowed:
+        reason = f"must be one of {', '.join(allowed)}"
+    return f"{name} {written(table[name])}: {reason}"
+
+
+def written(value: object) -> str:
+    """Return `value` much as the TOML file has it: numbers and dates bare, texts in quotes."""
+    return str(value) if isinstance(value, Decimal | date) else repr(value)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import secrets
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -82,7 +83,7 @@ class RecordWriter:
     def append(self, line: Line) -> None:
         """Write one line and wait until it is on disk; Ctrl-C and SIGTERM wait until then."""
         data = encode_line(line)
-        with _explained(self.path), _undisturbed():
+        with _explained(self.path), undisturbed():
             while data:
                 data = data[os.write(self._descriptor, data) :]
             os.fsync(self._descriptor)
@@ -121,12 +122,26 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block ends.
+
+    A signal mask would not do: a BLAS has threads of its own, and the system hands the signal to one of those.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    before = {
+        waiting: signal.signal(waiting, lambda number, _frame: caught.append(number))
+        for waiting in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        for waiting, handler in before.items():
+            signal.signal(waiting, handler)
+        for number in caught:
+            signal.raise_signal(number)
 
 
 def device_key(results: Path, identity: str) -> str:
@@ -149,11 +164,15 @@ def device_key(results: Path, identity: str) -> str:
 
 
 def record_paths(folder: Path) -> list[Path]:
-    """Return every record file below `folder`, oldest first. Raises RecordError if the folder is not there."""
+    """Return every record file below `folder`, oldest first. Raises RecordError if there is none."""
     if not folder.is_dir():
         message = f"{folder}: no results folder here; {_HOW_TO_MAKE_ONE}"
         raise RecordError(message)
-    return sorted(folder.rglob("*.jsonl"), key=lambda path: (path.name, path.parent.name))
+    found = sorted(folder.rglob("*.jsonl"), key=lambda path: (path.name, path.parent.name))
+    if not found:
+        message = f"{folder}: no record here; {_HOW_TO_MAKE_ONE}"
+        raise RecordError(message)
+    return found
 
 
 class Latest(NamedTuple):

@@ -29,7 +29,11 @@ def overview(chips: Sequence[Chip]) -> View:
         title=f"{len(chips)} chips and what is published for them",
         columns=[Column("chip"), *(Column(head, "right") for head in heads), Column("cut from")],
         rows=[
-            [chip.id, *(_text(chip.figures.get(name)) for name in _OVERVIEW), chip.cut_from or ""]
+            [
+                chip.id,
+                *(_text(chip.figures.get(name), _unit(name, chips)) for name in _OVERVIEW),
+                chip.cut_from or "",
+            ]
             for chip in chips
         ],
         records=[record for chip in chips for record in _records(chip)],
@@ -48,9 +52,10 @@ def side_by_side(chips: Sequence[Chip]) -> View:
     for name in FIGURES:
         if not any(name in chip.figures for chip in chips):
             continue
-        row = [name, _unit(name, chips), _text(first.figures.get(name))]
+        unit, base = _unit(name, chips), first.figures.get(name)
+        row = [name, unit, _text(base, unit)]
         for chip in chips[1:]:
-            row += [_text(chip.figures.get(name)), _ratio(chip.figures.get(name), first.figures.get(name))]
+            row += [_text(chip.figures.get(name), unit), _ratio(chip.figures.get(name), base)]
         rows.append(row)
     return View(
         title=" against ".join(chip.name for chip in chips) + ": published figures",
@@ -118,14 +123,15 @@ def _plain(value: Value) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
-def _text(figure: Figure | None) -> str:
-    """Return the value with the mark of its source: '39.5 r*'."""
+def _text(figure: Figure | None, unit: str) -> str:
+    """Return the value with the mark of its source, '39.5 r*', and its own unit if that is not the column's."""
     if figure is None or figure.status == "unknown":
         return "?" if figure is not None else ""
     if figure.value is None:
         return "none"
     mark = MARKS[figure.grade] if figure.grade else ""
-    return f"{_plain(figure.value)} {mark}{'*' if figure.disputed else ''}"
+    own = f" {figure.unit}" if figure.unit and figure.unit != unit else ""
+    return f"{_plain(figure.value)}{own} {mark}{'*' if figure.disputed else ''}"
 
 
 def _ratio(figure: Figure | None, base: Figure | None) -> str:

@@ -30,8 +30,11 @@ class View(NamedTuple):
 
 
 def folded(text: str) -> str:
-    """Return `text` on one line, white space folded, so that no cell or title breaks a table's row."""
-    return " ".join(text.split())
+    """Return `text` on one line, white space folded, so that no cell or title breaks a table's row.
+
+    A control character, by which a record from elsewhere could steer the terminal, is shown as �.
+    """
+    return "".join(mark if mark.isprintable() else "�" for mark in " ".join(text.split()))
 
 
 def percent(share: float, digits: int = 3) -> str:

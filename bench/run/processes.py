@@ -12,7 +12,7 @@ import msgspec
 from bench.devices import open_backend
 from bench.errors import BackendUnavailable, ChipbenchError
 from bench.records.record import Header, Process
-from bench.records.store import now
+from bench.records.store import now, undisturbed
 from bench.run.session import OnEvent, Outcome, run_plan, stop_on_signals
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -43,12 +43,13 @@ def _in_fresh_process(header: Header, results: Path, on_event: OnEvent) -> Outco
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, header, results))
-    # The child is born with the signals held back, and takes them when it is ready to answer them.
-    held = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    process.start()
-    theirs.close()
     try:
-        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        with undisturbed():
+            # The child is born with the signals held back, and takes them when it is ready to answer them.
+            held = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+            process.start()
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         return _listen(ours, on_event)
     except KeyboardInterrupt as reason:
         # Ctrl-C reaches the child by itself, SIGTERM does not. Either way it saves, answers and ends.

@@ -110,19 +110,25 @@ def resume(path: Path, *, tool: str, on_event: OnEvent) -> Outcome:
     """
     lines = read_lines(path)
     if lines.footer is not None:
-        return Outcome(lines.header, tuple(map(reduce, lines.measurements)), path, lines.footer.seconds)
+        return _complete(path, lines, lines.footer)
     if lines.header.origin != "measured":
         message = (
             f"{path}: was {lines.header.origin}, not measured, so there is nothing to resume; replay it again"
         )
         raise InvalidRequest(message)
     backend = open_backend(lines.header.backend)
+    _check_same(path, lines.header, backend, tool)
     writer, lines = RecordWriter.reopen(path)
     with writer:
-        _check_same(path, lines.header, backend, tool)
+        if lines.footer is not None:  # by another process, between the first look and the lock
+            return _complete(path, lines, lines.footer)
         environment = backend.environment()
         writer.append(Resumed(at=now(), conditions=environment.conditions))
         return _measure_all(backend, lines.header, lines.measurements, writer, on_event)
+
+
+def _complete(path: Path, lines: Lines, footer: Footer) -> Outcome:
+    return Outcome(lines.header, tuple(map(reduce, lines.measurements)), path, footer.seconds)
 
 
 def _check_same(path: Path, header: Header, backend: Backend, tool: str) -> None:
@@ -177,6 +183,9 @@ def _measure_all(
     except (ChipbenchError, KeyboardInterrupt) as reason:
         stopped_by = reason
     path = writer.path if writer is not None else None
+    if path is not None and stopped_by is not None:
+        # A signal may strike between saving a cell and noting it: what is told is what is saved.
+        readings = [reduce(measurement) for measurement in read_lines(path).measurements]
     return Outcome(header, tuple(readings), path, monotonic() - started, stopped_by)
 
 

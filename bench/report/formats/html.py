@@ -6,6 +6,8 @@ from typing import Final
 
 from bench.report.view import View
 
+# An address may hold pairs of brackets, as Wikipedia's do; it does not end in a full stop or a comma.
+_LINK: Final = re.compile(r"""(https?://(?:\([^\s()<>"]*\)|[^\s()<>"])*(?:\([^\s()<>"]*\)|[^\s()<>".,;:]))""")
 _STYLE: Final = """\
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
@@ -44,5 +46,5 @@ def _cell(text: str, align: str) -> str:
 
 def _escaped(text: str) -> str:
     """Return `text` safe for HTML, with web addresses as links."""
-    safe = html.escape(text)
-    return re.sub(r"(https?://[^\s<]+[^\s<.,;:)])", r'<a href="\1">\1</a>', safe)
+    parts = [html.escape(part) for part in _LINK.split(text)]
+    return "".join(f'<a href="{part}">{part}</a>' if i % 2 else part for i, part in enumerate(parts))

@@ -1,16 +1,20 @@
 """GitHub-flavoured Markdown."""
 
 import re
+from typing import Final
 
 from tabulate import tabulate
 
-from bench.report.view import View
+from bench.report.view import View, folded
+
+_LINK: Final = re.compile(r"(https?://[^\s<>|`\\\[\]]+)")
+_MARKS: Final = re.compile(r"[\\|*_`<>\[\]~]|&(?=#?\w+;)")
 
 
 def render(view: View) -> str:
     """Return the view as a Markdown table under its title, notes as a list."""
     body = tabulate(
-        [[_escaped(cell or "–") for cell in row] for row in view.rows],
+        [[_escaped(cell) or "–" for cell in row] for row in view.rows],
         [_escaped(column.head) for column in view.columns],
         tablefmt="pipe",
         disable_numparse=True,
@@ -21,6 +25,6 @@ def render(view: View) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Keep Markdown from reading marks in `text`; a bare URL stays a link."""
-    parts = re.split(r"(https?://\S+)", text)
-    return "".join(part if i % 2 else re.sub(r"([\\|*_`<>\[\]])", r"\\\1", part) for i, part in enumerate(parts))
+    """Return `text` on one line with Markdown's marks escaped; a bare URL stays a link."""
+    parts = _LINK.split(folded(text))
+    return "".join(part if i % 2 else _MARKS.sub(r"\\\g<0>", part) for i, part in enumerate(parts))
