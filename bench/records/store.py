@@ -24,6 +24,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def record_path(results: Path, header: Header) -> Path:
+    """Return where a record lies: `results/<device folder>/<utc>-<id>.jsonl`."""
+    stamp = header.started.translate({ord(mark): None for mark in "-:"})
+    return results / header.device.folder / f"{stamp}-{header.id}.jsonl"
+
+
 class RecordWriter:
     """An open record, locked: each append is one write and one fsync, and finished lines are never touched."""
 
@@ -33,9 +39,8 @@ class RecordWriter:
 
     @classmethod
     def create(cls, results: Path, header: Header) -> Self:
-        """Create `results/<device folder>/<utc>-<id>.jsonl`, which must not exist, with its header."""
-        stamp = header.started.translate({ord(mark): None for mark in "-:"})
-        path = results / header.device.folder / f"{stamp}-{header.id}.jsonl"
+        """Create the record of `header`, which must not exist, with that as its first line."""
+        path = record_path(results, header)
         _make_folder(path.parent)
         with _explained(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)

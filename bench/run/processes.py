@@ -3,6 +3,7 @@
 import multiprocessing
 import secrets
 import signal
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -11,8 +12,8 @@ import msgspec
 
 from bench.devices import open_backend
 from bench.errors import BackendUnavailable, ChipbenchError
-from bench.records.record import Header, Process
-from bench.records.store import now, undisturbed
+from bench.records.record import Header, Process, read_lines, reduce
+from bench.records.store import now, record_path, undisturbed
 from bench.run.session import OnEvent, Outcome, run_plan, stop_on_signals
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -52,12 +53,23 @@ def _in_fresh_process(header: Header, results: Path, on_event: OnEvent) -> Outco
             signal.pthread_sigmask(signal.SIG_SETMASK, held)
         return _listen(ours, on_event)
     except KeyboardInterrupt as reason:
-        # Ctrl-C reaches the child by itself, SIGTERM does not. Either way it saves, answers and ends.
+        # Ctrl-C reaches the child by itself, SIGTERM does not. Either way it saves and ends. Its answer cannot be
+        # waited for: the interruption may have struck in the middle of a message. Its record tells as much.
         process.terminate()
-        return _listen(ours, lambda _event: None)._replace(stopped_by=reason)
-    finally:
-        process.join()
         ours.close()
+        process.join()
+        return _as_saved(header, results, reason)
+    finally:
+        ours.close()
+        process.join()
+
+
+def _as_saved(header: Header, results: Path, reason: KeyboardInterrupt) -> Outcome:
+    path = record_path(results, header)
+    if not path.exists():
+        return Outcome(header, (), None, 0.0, reason)
+    readings = tuple(map(reduce, read_lines(path).measurements))
+    return Outcome(header, readings, path, 0.0, reason)
 
 
 def _listen(connection: Connection, on_event: OnEvent) -> Outcome:
@@ -85,4 +97,7 @@ def _child(connection: Connection, header: Header, results: Path) -> None:
         answer = error
     except KeyboardInterrupt as reason:
         answer = Outcome(header, (), None, 0.0, reason)
-    connection.send(answer)
+    except BrokenPipeError:
+        return  # the parent was killed: nobody listens, and the record can be resumed
+    with suppress(BrokenPipeError):
+        connection.send(answer)

@@ -1,0 +1,188 @@
+"""Real processes that are interrupted, killed and run side by side: what was finished is never lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.records.record import Lines, read_lines
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parent.parent
+# Five cells of about two seconds each.
+CELLS = ("--dtype", "fp32", *(part for size in (64, 96, 128, 160, 192) for part in ("--size", str(size))))
+RUN = ("run", "--backend", "cpu", "--quick")
+
+
+class Started:
+    """A `chipbench` in a process of its own, in a process group of its own."""
+
+    def __init__(self, results: Path, *args: str | Path) -> None:
+        self.results = results
+        environment = {name: value for name, value in os.environ.items() if name != "CHIPBENCH_RESULTS"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench", *map(str, args), "--results-dir", str(results)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def record(self, finished: int) -> Path:
+        """Wait until some record holds this many measurements, and return it."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for path in self.results.rglob("*.jsonl"):
+                if path.read_bytes().count(b'\n{"kind":"measurement"') > finished - 1:
+                    return path
+            assert self.process.poll() is None, self.process.communicate()
+            time.sleep(0.02)
+        pytest.fail(f"no record with {finished} cells after 30 s")
+
+    def ends(self, code: int, timeout: float = 30) -> tuple[str, str]:
+        out, err = self.process.communicate(timeout=timeout)
+        assert self.process.returncode == code, err
+        assert "Traceback" not in err
+        return out, err
+
+    def has_gone(self) -> None:
+        """Check that soon nothing of this process's group runs any more."""
+        deadline = time.monotonic() + 5
+        while self.alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert self.alive() == []
+
+    def alive(self) -> list[int]:
+        """Return the processes of this one's group that still run, zombies not counted."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, group = stat.read_text().rsplit(")", 1)[1].split()[:3]
+            except OSError:
+                continue
+            if int(group) == self.process.pid and state != "Z":
+                found.append(int(stat.parent.name))
+        return found
+
+
+Start = Callable[..., Started]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Started] = []
+
+    def start_one(*args: str | Path) -> Started:
+        started.append(Started(tmp_path / "results", *args))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        if one.process.poll() is None:
+            os.killpg(one.process.pid, signal.SIGKILL)
+            one.process.communicate()
+
+
+def is_whole(lines: Lines, cells: int) -> bool:
+    """Whether every planned cell is there once and the footer last."""
+    measured = [measurement.cell for measurement in lines.measurements]
+    return lines.footer is not None and measured == list(lines.header.plan.cells) and len(measured) == cells
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_prints_and_can_be_resumed(number: signal.Signals, code: int, start: Start) -> None:
+    run = start(*RUN, *CELLS, "--format", "json")
+    path = run.record(2)
+    run.process.send_signal(number)
+    out, err = run.ends(code)
+    before = path.read_bytes()
+    finished = read_lines(path).measurements
+    assert before.endswith(b"\n")
+    assert 2 <= len(finished) < 5
+    printed = [found["cell"] for found in json.loads(out)["measurements"]]
+    assert printed == [measurement.cell.key for measurement in finished]
+    assert f"chipbench run --resume {path}" in err
+    start("run", "--resume", path).ends(0)
+    assert path.read_bytes().startswith(before)
+    lines = read_lines(path)
+    assert is_whole(lines, 5)
+    assert lines.resumed == 1
+
+
+def test_after_a_kill_the_finished_lines_stay_as_they_are(start: Start) -> None:
+    run = start(*RUN, *CELLS)
+    path = run.record(2)
+    run.process.kill()
+    run.process.communicate()
+    before = path.read_bytes()
+    assert len(read_lines(path).measurements) >= 2
+    start("run", "--resume", path).ends(0)
+    assert path.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
+    assert is_whole(read_lines(path), 5)
+
+
+def test_a_record_that_is_being_written_cannot_be_resumed(start: Start) -> None:
+    run = start(*RUN, *CELLS)
+    path = run.record(1)
+    _, err = start("run", "--resume", path).ends(7)
+    assert "another process is writing this record" in err
+    assert run.process.poll() is None
+
+
+def test_two_runs_in_one_folder_and_two_processes_of_one_run(start: Start) -> None:
+    """All at once: they share the folder and its key, and nothing else."""
+    several = start(*RUN, *CELLS[:4], "--processes", "2", "--format", "json")
+    alone = start(*RUN, *CELLS[:4], "--format", "json")
+    document = json.loads(several.ends(0, timeout=60)[0])
+    (other,) = json.loads(alone.ends(0)[0])["records"]
+    assert document["measurements"][0]["processes"] == 2
+    paths = [Path(path) for path in document["records"]]
+    assert len(paths) == len({*paths, Path(other)}) - 1 == 2
+    headers = [read_lines(path).header for path in paths]
+    marks = [header.process for header in headers]
+    assert [(mark.index, mark.of) for mark in marks if mark is not None] == [(0, 2), (1, 2)]
+    assert len({mark.group for mark in marks if mark is not None}) == 1
+    assert len({header.plan for header in headers}) == 1
+    lone = read_lines(Path(other))
+    assert lone.header.process is None
+    assert {header.device.key for header in headers} == {lone.header.device.key}
+    for path in (*paths, Path(other)):
+        assert is_whole(read_lines(path), 1)
+    assert sorted(path.name for path in several.results.iterdir() if path.is_file()) == [".key"]
+
+
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_stopping_several_processes_leaves_no_orphan(*, whole_group: bool, start: Start) -> None:
+    """A terminal's Ctrl-C reaches all of them, a job scheduler's SIGTERM the parent only; the child saves too."""
+    run = start(*RUN, *CELLS, "--processes", "2", "--format", "json")
+    path = run.record(1)
+    if whole_group:
+        os.killpg(run.process.pid, signal.SIGINT)
+    else:
+        run.process.terminate()
+    out, err = run.ends(130 if whole_group else 143)
+    run.has_gone()
+    finished = read_lines(path).measurements
+    assert 1 <= len(finished) < 5
+    assert [found["cell"] for found in json.loads(out)["measurements"]] == [one.cell.key for one in finished]
+    assert f"chipbench run --resume {path}" in err
+    assert list(run.results.rglob("*.jsonl")) == [path]
+
+
+def test_when_the_parent_is_killed_its_child_ends_too(start: Start) -> None:
+    run = start(*RUN, *CELLS, "--processes", "2")
+    path = run.record(1)
+    run.process.kill()
+    _, err = run.process.communicate(timeout=10)  # ends when the last of them has closed stderr
+    assert "Traceback" not in err
+    run.has_gone()
+    assert read_lines(path).footer is None
