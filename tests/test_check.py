@@ -168,6 +168,15 @@ def test_a_right_multiply_in_its_place_passes(dtype: str, monkeypatch: pytest.Mo
     assert measured_with(right, monkeypatch, dtype).passed
 
 
+def test_an_output_that_keeps_an_old_right_result_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same data again and a multiply that no longer writes: only the poisoned output tells."""
+    task = cpu.open_backend().prepare(cell(192, data="constant"), 3)
+    task.block(1)
+    assert task.verify().passed
+    monkeypatch.setattr(np, "matmul", nothing_done)
+    assert not task.verify().passed
+
+
 class TestWholeMatrix:
     def test_swapped_rows_are_caught_wherever_they_are(self) -> None:
         """Most pairs lie outside the 64 rows that are compared in full: only the whole-matrix check sees them."""
@@ -195,6 +204,23 @@ class TestWholeMatrix:
             check = check_product(a, b, d, tolerance=TOLERANCES["fp32"], seed=seed)
             assert check.rows_error is not None
             assert check.rows_error > check.tolerance
+
+
+class TestTolerance:
+    def test_a_small_error_of_every_element_is_caught_by_the_rows(self) -> None:
+        a, b, d = operands(100, 60, 80, "fp64")
+        assert check_product(a, b, d * (1 + 0.9e-5), tolerance=1e-5, seed=1).passed
+        check = check_product(a, b, d * (1 + 1.5e-5), tolerance=1e-5, seed=1)
+        assert not check.passed
+        assert check.product_error is not None
+        assert check.product_error <= 5 * check.tolerance
+
+    def test_a_single_row_that_meets_its_vector_at_a_right_angle_is_no_error(self) -> None:
+        """D·r is then almost nothing, and any rounding is large against it."""
+        for seed in range(150):
+            a, b, d = operands(1, 50, 50, "fp64", seed)
+            noise = 1e-6 * np.random.default_rng(seed).standard_normal(d.shape)
+            assert check_product(a, b, d * (1 + noise), tolerance=3e-6, seed=seed).passed
 
 
 class TestErrors:

@@ -193,11 +193,12 @@ def instead(line: int, old: bytes, new: bytes) -> Callable[[list[bytes]], list[b
 
 
 S = "samples__seconds_per_call"
+AT = VALID[0].index(b"simulated")
 DAMAGES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "empty file": (lambda lines: [], "line 1, the header, is missing"),
     "half a header": (lambda lines: [lines[0][:100]], "line 1, the header, is not whole"),
     "no header": (lambda lines: lines[1:], "line 1 is no header"),
-    "header not UTF-8": (instead(1, b"simulated", b"simul\xe9"), "line 1 is not UTF-8"),
+    "header not UTF-8": (instead(1, b"simulated", b"simul\xe9"), f"line 1 is not UTF-8 (byte {AT + 5})"),
     "not UTF-8": (instead(3, b"numpy", b"n\xfcmpy"), "line 3 is not UTF-8"),
     "zeros after a power cut": (raw(3, b"\0" * 64 + b"\n"), "line 3: "),
     "a wrong type": (changed(2, cell__version="one"), "line 2: Expected `int`, got `str` - at `$.cell.version`"),

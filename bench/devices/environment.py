@@ -68,15 +68,16 @@ def usable_cores() -> int:
 def busy_share(seconds: float = 0.2) -> float | None:
     """Return the share of this machine's processor time that others take, over `seconds` in which we sleep.
 
-    Time stolen by a hypervisor counts as taken. None where the system does not say. (The load average would
-    still count our own last run.)
+    Time stolen by a hypervisor counts as taken; what threads of ours still spin, after a product of theirs, does
+    not. None where the system does not say. (The load average would still count our own last run.)
     """
-    before = _processor_ticks()
+    before, own, start = _processor_ticks(), time.process_time(), time.monotonic()
     time.sleep(seconds)
     after = _processor_ticks()
     if before is None or after is None or after.total <= before.total:
         return None
-    return 1 - (after.idle - before.idle) / (after.total - before.total)
+    own_share = (time.process_time() - own) / (time.monotonic() - start) / (os.cpu_count() or 1)
+    return max(0.0, 1 - (after.idle - before.idle) / (after.total - before.total) - own_share)
 
 
 class _Ticks(NamedTuple):

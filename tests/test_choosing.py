@@ -1,0 +1,98 @@
+"""Which backend `auto` takes, what it says is missing, and what of the machine counts as other work."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bench.devices import environment
+from bench.run import choosing
+
+CPU_NOTE = "Measuring the CPU through NumPy's BLAS: "
+
+
+def _here(monkeypatch: pytest.MonkeyPatch, *, driver: int | None, cupy: bool) -> None:
+    monkeypatch.setattr(choosing, "cuda_driver_version", lambda: driver)
+    monkeypatch.setattr(choosing, "has_cupy", lambda: cupy)
+
+
+@pytest.mark.parametrize(
+    ("driver", "cupy", "said"),
+    [
+        (
+            None,
+            False,
+            "no NVIDIA driver answers here. On a machine with an NVIDIA GPU: pip install -e '.[cuda13]'",
+        ),
+        (None, True, "no NVIDIA driver answers here. On a machine with an NVIDIA GPU: pip install -e '.[cuda13]'"),
+        (13000, False, "there is an NVIDIA driver but no CuPy. To measure the GPU: pip install -e '.[cuda13]'"),
+        (12080, False, "there is an NVIDIA driver but no CuPy. To measure the GPU: pip install -e '.[cuda12]'"),
+    ],
+)
+def test_without_all_that_a_gpu_needs_auto_takes_the_cpu_and_names_the_pip_line(
+    monkeypatch: pytest.MonkeyPatch, driver: int | None, cupy: bool, said: str
+) -> None:
+    _here(monkeypatch, driver=driver, cupy=cupy)
+    choice = choosing.choose("auto")
+    assert choice.backend.name == "cpu"
+    assert choice.note == CPU_NOTE + said
+
+
+def test_a_gpu_that_this_version_cannot_measure_is_not_passed_over_in_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _here(monkeypatch, driver=13000, cupy=True)
+    monkeypatch.setattr(choosing, "BACKENDS", {"cpu": "bench.devices.cpu"})
+    choice = choosing.choose("auto")
+    assert choice.backend.name == "cpu"
+    assert "no CUDA backend" in (choice.note or "")
+
+
+def test_a_backend_asked_for_by_name_needs_no_explaining() -> None:
+    assert choosing.choose("cpu").note is None
+
+
+def test_a_driver_that_answers_nonsense_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoDriver:
+        def cuDriverGetVersion(self, _version: object) -> int:  # noqa: N802 - the driver's own name
+            return 999
+
+    monkeypatch.setattr("bench.devices.environment.ctypes.CDLL", lambda _name: NoDriver())
+    assert environment.cuda_driver_version() is None
+
+
+def _ticks(monkeypatch: pytest.MonkeyPatch, *, busy: int, total: int, own_s: float, cores: int) -> None:
+    """Let one second pass in which `busy` of `total` ticks were used, `own_s` seconds of them by ourselves."""
+
+    def after(first: float, second: float) -> Iterator[float]:
+        yield from (first, second)
+
+    states = iter([environment._Ticks(idle=0, total=0), environment._Ticks(idle=total - busy, total=total)])
+    own, clock = after(0.0, own_s), after(0.0, 1.0)
+    monkeypatch.setattr(environment, "_processor_ticks", lambda: next(states))
+    monkeypatch.setattr("bench.devices.environment.time.process_time", lambda: next(own))
+    monkeypatch.setattr("bench.devices.environment.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("bench.devices.environment.time.sleep", lambda _seconds: None)
+    monkeypatch.setattr("bench.devices.environment.os.cpu_count", lambda: cores)
+
+
+def test_other_work_is_what_is_busy_and_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    _ticks(monkeypatch, busy=50, total=200, own_s=0.25, cores=2)
+    assert environment.busy_share() == pytest.approx(50 / 200 - 0.25 / 2)
+
+
+def test_our_own_spinning_threads_are_not_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    _ticks(monkeypatch, busy=100, total=200, own_s=1.02, cores=2)
+    assert environment.busy_share() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("AMD EPYC", "amd-epyc"),
+        ("Intel(R) Xeon(R) Platinum 8480+ CPU @ 2.00GHz", "intel-xeon-platinum-8480"),
+        ("  ", "unknown"),
+        ("../../etc/passwd", "etc-passwd"),
+    ],
+)
+def test_a_model_makes_a_safe_folder_name(name: str, folder: str) -> None:
+    assert environment.slug(name) == folder
