@@ -207,7 +207,7 @@ def test_an_outlier_begins_at_three_scaled_deviations() -> None:
         ([1.0] * 12, False),
     ],
 )
-def test_two_speeds_are_two_groups_with_a_wide_gap(samples: list[float], expected: bool) -> None:  # noqa: FBT001
+def test_two_speeds_are_two_groups_with_a_wide_gap(samples: list[float], expected: bool) -> None:
     assert is_bimodal(samples) is expected
     assert summarise(samples).bimodal is expected
 
