@@ -272,6 +272,16 @@ class TestCompare:
         assert answer.code == 4
         assert f"{second.name} has no cell that passed its check" in answer.error
 
+    def test_cells_of_one_side_only_and_failed_ones_are_named(self, results: Path) -> None:
+        first = write_record(results, at(1), [measurement(CELLS[0]), measurement(CELLS[1]), measurement(CELLS[2])])
+        second = write_record(
+            results, at(2, CELLS[:2]), [measurement(CELLS[0]), measurement(CELLS[1], check=FAILED)]
+        )
+        answer = chipbench("compare", first, second)
+        assert answer.code == 0
+        assert f"left out, as only {first.name} has them: fp64 64³, fp32 96³" in " ".join(answer.out.split())
+        assert f"{second.name}: failed their check, and are in no rate: fp64 64³" in " ".join(answer.out.split())
+
     def test_a_newer_record_that_cannot_be_read_is_told(self, results: Path) -> None:
         write_record(results, at(1))
         write_record(results, at(2)).write_text("{}\n")

@@ -218,6 +218,15 @@ class TestDeviceKey:
         assert (tmp_path / KEY_FILE).stat().st_mode & 0o777 == 0o600
         assert len((tmp_path / KEY_FILE).read_text()) == 64
 
+    def test_an_empty_secret_hides_nothing_and_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / ".key").write_bytes(b"")
+        with pytest.raises(CannotWrite, match=r"\.key: is empty"):
+            device_key(tmp_path, "a machine")
+
+    def test_nobody_else_may_read_the_secret(self, tmp_path: Path) -> None:
+        device_key(tmp_path, "a machine")
+        assert (tmp_path / ".key").stat().st_mode & 0o777 == 0o600
+
     def test_many_at_once_agree_on_one_secret(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """All have found that there is none before any has made one."""
         together = threading.Barrier(8)

@@ -45,12 +45,16 @@ class Ratio(NamedTuple):
 
 
 class Side(NamedTuple):
-    """One column of a comparison: a label, what kind of thing it is, and what it offers for each cell."""
+    """One column of a comparison: a label, what kind of thing it is, and what it offers for each cell.
+
+    `failed` are the cells that were measured but did not pass their check in some process.
+    """
 
     label: str
     kind: Kind
     name: str
     estimates: Mapping[Cell, Estimate]
+    failed: Sequence[Cell] = ()
     chip: Chip | None = None
 
     def estimate(self, cell: Cell) -> Estimate | None:
@@ -138,12 +142,14 @@ def side_of_records(label: str, records: Sequence[Record]) -> Side:
             message = f"{label}: holds records of several {what} ({', '.join(found)}); name one of its folders"
             raise RecordError(message)
     header = records[0].header
-    return Side(label, header.origin, header.device.name, pooled_cells([r.readings for r in records]))
+    failed = dict.fromkeys(r.cell for record in records for r in record.readings if not r.passed)
+    estimates = pooled_cells([record.readings for record in records])
+    return Side(label, header.origin, header.device.name, estimates, tuple(failed))
 
 
 def side_of_chip(chip: Chip) -> Side:
     """Return the side of a chip's published peaks."""
-    return Side(chip.id, "published", chip.name, {}, chip)
+    return Side(chip.id, "published", chip.name, {}, chip=chip)
 
 
 def compare(sides: Sequence[Side]) -> list[Row]:

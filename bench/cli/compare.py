@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import CONTEXT, catalogue_from, chip_from, say, shared_options, show
-from bench.errors import InvalidRequest, RecordError
+from bench.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Side
@@ -67,11 +67,7 @@ def _measured(name: str, results_dir: Path, catalogue: "Catalogue") -> "Side":
     if path.is_file():
         return side_of_records(path.name, [read_record(path)])
     if path.is_dir():
-        files = record_paths(path)
-        if not files:
-            message = f"{path}: this folder holds no record; 'chipbench run' makes one"
-            raise RecordError(message)
-        return side_of_records(name, [read_record(file) for file in files])
+        return side_of_records(name, [read_record(file) for file in record_paths(path)])
     known = ["latest", *catalogue.ids, *catalogue.aliases]
     hint = did_you_mean(name, known, otherwise="give a record file, a folder of records, latest or a chip")
     message = f"{name!r} is no record, folder or chip{hint}"

@@ -51,7 +51,10 @@ class CpuTask:
             case "constant":
                 matrix.fill(1)
             case _:
-                np.random.default_rng(seed).standard_normal(dtype=self._dtype, out=matrix)
+                self._draw(matrix, seed)
+
+    def _draw(self, matrix: Matrix, seed: list[int]) -> None:
+        np.random.default_rng(seed).standard_normal(dtype=self._dtype, out=matrix)
 
     def block(self, calls: int) -> Block:
         """Run `calls` calls back to back and return their wall time; BLAS returns when the work is done."""
@@ -62,12 +65,13 @@ class CpuTask:
         return Block(calls=calls, seconds_per_call=(perf_counter() - start) / calls)
 
     def verify(self) -> Check:
-        """Check the product of the timed operands, then of others in the same memory.
+        """Check the product of the timed operands, then of normal ones, drawn anew, in the same memory.
 
         The second run is what a backend that returns a remembered result cannot pass.
         """
         first = self._verify_once()
-        self._fill(self._a, [self._seed, 3])
+        self._draw(self._a, [self._seed, 3])
+        self._draw(self._b, [self._seed, 4])
         return worst([first, self._verify_once()])
 
     def _verify_once(self) -> Check:
@@ -126,7 +130,7 @@ class CpuBackend:
         found = [
             Caveat(code="variable", values={"name": name, "value": value})
             for name, value in env.flagged_variables().items()
-            if name.startswith("OPENBLAS_") or name.endswith("_NUM_THREADS")
+            if name.startswith("OPENBLAS_") or name.endswith("_THREADS")
         ]
         share = env.busy_share()
         if share is not None and share > _BUSY:

@@ -158,14 +158,24 @@ def device_key(results: Path, identity: str) -> str:
     _make_folder(results)
     with _explained(path):
         if not path.exists():
-            own = results / f"{KEY_FILE}.{secrets.token_hex(8)}"
-            own.write_text(secrets.token_hex(32), encoding="ascii")
-            own.chmod(0o600)
-            with suppress(FileExistsError):
-                os.link(own, path)
-            own.unlink()
+            _make_key(path)
         key = path.read_bytes().strip()
+    if not key:
+        message = f"{path}: is empty, so it hides nothing; delete it, and the next run makes another"
+        raise CannotWrite(message)
     return hashlib.blake2b(identity.encode(), key=key, digest_size=8).hexdigest()
+
+
+def _make_key(path: Path) -> None:
+    """Write the key whole before it gets its name, so that no other process ever reads half of it."""
+    own = path.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
+    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(descriptor, secrets.token_hex(32).encode())
+    os.fsync(descriptor)
+    os.close(descriptor)
+    with suppress(FileExistsError):
+        os.link(own, path)
+    own.unlink()
 
 
 def record_paths(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from bench.analysis.compare import Estimate, Ratio, Row, Side
 from bench.report.view import Column, View, percent, significant
+from bench.report.wording import cell_name
 from bench.units import format_si
 from bench.workloads.base import Cell
 
@@ -20,18 +21,38 @@ def compare_view(sides: Sequence[Side], rows: Sequence[Row]) -> View:
         rows=[_texts(row) for row in rows],
         records=[_record(row, sides, i) for row in rows for i in range(len(sides)) if row.estimates[i]],
         document={
-            "sides": [{"label": s.label, "kind": s.kind, "name": s.name} for s in sides],
+            "sides": [_side(side) for side in sides],
             "rows": [_document(row, sides) for row in rows],
         },
-        notes=_notes(sides),
+        notes=_notes(sides, rows),
     )
 
 
-def _notes(sides: Sequence[Side]) -> list[str]:
+def _notes(sides: Sequence[Side], rows: Sequence[Row]) -> list[str]:
     notes = [f"{side.label}: {side.kind}, {side.name}" for side in sides]
     if any(side.kind == "published" for side in sides):
         notes.append("published: the maker's dense peak with no interval, which no real run reaches")
+    shown = {row.cell for row in rows}
+    for side in sides:
+        alone = [cell for cell in side.estimates if cell not in shown]
+        if alone:
+            notes.append(f"left out, as only {side.label} has them: {_listed(alone)}")
+        if side.failed:
+            notes.append(f"{side.label}: failed their check, and are in no rate: {_listed(side.failed)}")
     return [*notes, "Intervals are 95 %; a ratio's is in brackets. No verdict is drawn from them here."]
+
+
+def _listed(cells: Sequence[Cell]) -> str:
+    return ", ".join(map(cell_name, cells))
+
+
+def _side(side: Side) -> dict[str, Any]:
+    return {
+        "label": side.label,
+        "kind": side.kind,
+        "name": side.name,
+        "failed": [cell.key for cell in side.failed],
+    }
 
 
 def _texts(row: Row) -> list[str]:

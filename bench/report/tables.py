@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 
 from bench.analysis.compare import measured_rate
-from bench.errors import RecordError
 from bench.records.record import Reading, Record, read_record
 from bench.records.store import record_paths
 
@@ -22,9 +21,6 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
     """
     where = Path(path)
     files = [where] if where.is_file() else record_paths(where)
-    if not files:
-        message = f"{where}: no record here; 'chipbench run' makes one"
-        raise RecordError(message)
     records = [read_record(file) for file in files]
     frame = pd.DataFrame([_row(record, reading) for record in records for reading in record.readings])
     if not frame.empty:

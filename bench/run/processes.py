@@ -22,8 +22,9 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 def run_processes(header: Header, count: int, *, results: Path, on_event: OnEvent) -> list[Outcome]:
     """Measure the header's plan in `count` fresh processes and return their outcomes, in order.
 
-    Each makes a record of its own. Stops after the first that was stopped. Raises BackendUnavailable if a
-    process dies without a word (what it had finished is in its record).
+    Each makes a record of its own. Stops after the first that was stopped or failed; what the earlier ones
+    measured is in the outcomes. Raises what the very first process fails with: BackendUnavailable if it dies
+    without a word, CannotWrite if it cannot make its record.
     """
     group = secrets.token_hex(4)
     outcomes: list[Outcome] = []
@@ -34,7 +35,12 @@ def run_processes(header: Header, count: int, *, results: Path, on_event: OnEven
             started=now(),
             process=Process(index=index, of=count, group=group),
         )
-        outcomes.append(_in_fresh_process(own, results, on_event))
+        try:
+            outcomes.append(_in_fresh_process(own, results, on_event))
+        except ChipbenchError as error:
+            if not outcomes:
+                raise
+            outcomes.append(Outcome(own, (), None, 0.0, error))
         if outcomes[-1].stopped_by is not None:
             break
     return outcomes
