@@ -202,6 +202,7 @@ DAMAGES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "not UTF-8": (instead(3, b"numpy", b"n\xfcmpy"), "line 3 is not UTF-8"),
     "zeros after a power cut": (raw(3, b"\0" * 64 + b"\n"), "line 3: "),
     "a wrong type": (changed(2, cell__version="one"), "line 2: Expected `int`, got `str` - at `$.cell.version`"),
+    "a shape of nothing": (changed(2, cell__shape={"m": 0, "n": 1, "k": 1}), "line 2: Expected `int` >= 1"),
     "a sample as text": (changed(4, **{S: ["1"]}), "line 4: Expected `float`"),
     "a list for an object": (raw(2, b"[]\n"), "line 2: Expected `object`"),
     "an unknown field": (changed(3, note="hello"), "line 3: Object contains unknown field `note`"),

@@ -9,10 +9,14 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from bench.devices.base import Backend
+from bench.errors import BackendUnavailable
 
 BACKENDS: Final = MappingProxyType({"cpu": "bench.devices.cpu", "replay": "bench.devices.replay"})
 
 
 def open_backend(name: str) -> Backend:
     """Return the backend of this name, ready on this machine. Raises BackendUnavailable if it cannot be."""
+    if name not in BACKENDS:
+        message = f"this version of chipbench has no backend {name!r}, only {', '.join(BACKENDS)}; upgrade it"
+        raise BackendUnavailable(message)
     return cast("Backend", import_module(BACKENDS[name]).open_backend())

@@ -1,6 +1,6 @@
 """Cells and plans: what is to be measured, named so exactly that equal keys mean comparable measurements."""
 
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -17,9 +17,9 @@ _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
 class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A product of an m×k by a k×n matrix."""
 
-    m: int
-    n: int
-    k: int
+    m: Annotated[int, msgspec.Meta(ge=1)]
+    n: Annotated[int, msgspec.Meta(ge=1)]
+    k: Annotated[int, msgspec.Meta(ge=1)]
 
     def __str__(self) -> str:
         if self.m == self.n == self.k:
