@@ -56,6 +56,9 @@ INTERRUPTED_EXIT = 130
 TERMINATED_EXIT = 143
 
 
-def one_line(error: BaseException) -> str:
-    """Return the text of `error` on one line: white space folded, control characters shown as �."""
-    return "".join(mark if mark.isprintable() else "�" for mark in " ".join(str(error).split()))
+def one_line(text: object) -> str:
+    """Return an error's text, or any other, on one line, with white space folded.
+
+    A control character, by which a file from elsewhere could steer the terminal, is shown as �.
+    """
+    return "".join(mark if mark.isprintable() else "�" for mark in " ".join(str(text).split()))

@@ -174,8 +174,7 @@ def _row(cell: Cell, sides: Sequence[Side]) -> Row:
 def _listed(side: Side) -> str:
     if side.chip is not None:
         return "published peaks"
-    names = [f"{cell.dtype.name if cell.dtype else cell.input} {cell.shape}" for cell in side.estimates]
-    return ", ".join(names) or "no cell that passed its check"
+    return ", ".join(cell.label for cell in side.estimates) or "no cell that passed its check"
 
 
 def is_above_peak(of_peak: Ratio) -> bool:

@@ -63,9 +63,7 @@ class ChipbenchGroup(click.Group):
             sys.exit(_USAGE_EXIT)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "chipbench"
-            self._fail(
-                f"{one_line(click.ClickException(error.format_message()))} (see '{command} -h')", _USAGE_EXIT
-            )
+            self._fail(f"{one_line(error.format_message())} (see '{command} -h')", _USAGE_EXIT)
         except click.ClickException as error:
             self._fail(error.format_message(), _USAGE_EXIT)
         except click.Abort as error:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.report.wording import cell_name
 from bench.run.session import BlockDone, CellDone, CellStarted, Event, OnEvent
 
 
@@ -32,7 +31,7 @@ def progress(longest_s: float) -> Iterator[OnEvent]:
             match event:
                 case CellStarted():
                     ends = done + event.longest_s
-                    label = f"{cell_name(event.cell)} ({event.number} of {event.total})"
+                    label = f"{event.cell.label} ({event.number} of {event.total})"
                     bar.update(task, description=label)
                 case BlockDone():
                     done = min(done + event.seconds, ends)

@@ -1,13 +1,20 @@
 """What every backend is: it owns operands, timing, correctness and identity; `measure` owns when to stop."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from bench.workloads.base import Cell
+from bench.workloads.base import Cell, L2Mode
 
 Origin = Literal["measured", "replayed", "simulated"]
+
+
+class CellDefaults(NamedTuple):
+    """What a backend fills into a cell: the library that multiplies, and how calls use the cache."""
+
+    library: str
+    l2: L2Mode
 
 
 class Caveat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -123,8 +130,8 @@ class Backend(Protocol):
         ...
 
     @property
-    def defaults(self) -> Mapping[str, str]:
-        """The cell fields that this backend decides: `library` and `l2`."""
+    def defaults(self) -> CellDefaults:
+        """The fields of a cell that this backend decides."""
         ...
 
     def device(self) -> Device:

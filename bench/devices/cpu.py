@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from bench.devices import environment as env
-from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData, Origin
+from bench.devices.base import Block, Caveat, CellDefaults, Check, Device, Environment, OperandData, Origin
 from bench.devices.check import TOLERANCES, Matrix, check_product, worst
 from bench.units import DTYPES, STORED_BYTES
 from bench.workloads.base import Cell
@@ -92,7 +92,7 @@ class CpuBackend:
     origin: Origin = "measured"
     # One set of operands: a CPU's matrix multiply is bound by arithmetic at the sizes offered, and the last
     # level's true share is not to be had on a virtual machine.
-    defaults: Mapping[str, str] = MappingProxyType({"library": "numpy.matmul", "l2": "hot"})
+    defaults = CellDefaults(library="numpy.matmul", l2="hot")
 
     def __init__(self) -> None:
         self._cold = True

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData, Origin
+from bench.devices.base import Block, Caveat, CellDefaults, Check, Device, Environment, OperandData, Origin
 from bench.errors import InvalidRequest
 from bench.workloads.base import Cell
 
@@ -61,7 +61,7 @@ class ReplayTask:
 
 
 class ReplayBackend:
-    """A device that answers from `scripts`; `origin` tells a replayed record from a simulated one."""
+    """A device that answers from `scripts`, at least one; `origin` tells replayed records from simulated ones."""
 
     name = "replay"
 
@@ -75,8 +75,8 @@ class ReplayBackend:
     ) -> None:
         self.origin: Origin = origin
         self._scripts, self._device, self._environment = scripts, device, environment
-        first = next(iter(scripts), None)
-        self.defaults = {"library": (first and first.library) or "", "l2": (first and first.l2) or "hot"}
+        first = next(iter(scripts))
+        self.defaults = CellDefaults(library=first.library or "", l2=first.l2 or "hot")
 
     def device(self) -> Device:
         """Return the device that the samples came from."""

@@ -11,7 +11,7 @@ import msgspec
 
 from bench.errors import InvalidRequest, SpecError
 from bench.published.figures import Figure, read_figure
-from bench.published.source import Source, convert, did_you_mean, read_toml
+from bench.published.source import Source, convert, did_you_mean, named_source, read_toml
 
 Market = Literal["data-centre", "workstation", "consumer"]
 
@@ -130,17 +130,12 @@ def _check_sparse(path: Path, figures: Mapping[str, Figure]) -> None:
             raise SpecError(message)
 
 
-def _named_source(name: str | None, sources: Mapping[str, Source], where: str) -> Source | None:
-    if name is not None and name not in sources:
-        message = f"{where}: source {name!r} is not in [sources]{did_you_mean(name, sources)}"
-        raise SpecError(message)
-    return None if name is None else sources[name]
-
-
 def _designed_for(raw: _RawChip, sources: Mapping[str, Source], path: Path) -> DesignedFor:
     where = f"{path}: [designed_for]"
     table = convert(raw.designed_for, _RawDesignedFor, where)
-    return DesignedFor(table.value, _named_source(table.source, sources, where), table.note)
+    return DesignedFor(
+        table.value, None if table.source is None else named_source(table.source, sources, where), table.note
+    )
 
 
 def _identity(raw: _RawChip, sources: Mapping[str, Source], path: Path) -> Identity:
@@ -159,7 +154,7 @@ def _identity(raw: _RawChip, sources: Mapping[str, Source], path: Path) -> Ident
         table.pci_device_ids,
         table.sm_count,
         None if table.memory_gb is None else float(table.memory_gb),
-        _named_source(table.source, sources, where),
+        None if table.source is None else named_source(table.source, sources, where),
         table.note,
     )
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from bench.errors import SpecError
-from bench.published.source import Grade, Source, convert, did_you_mean, written
+from bench.published.source import Grade, Source, convert, did_you_mean, named_source, written
 from bench.units import UNITS
 
 Status = Literal["known", "unknown", "inapplicable"]
@@ -139,7 +139,7 @@ def read_figure(name: str, table: object, sources: dict[str, Source], where: str
         unit=raw.unit,
         dense=raw.dense,
         accumulate=raw.accumulate,
-        source=None if raw.source is None else _source(raw.source, sources, where),
+        source=None if raw.source is None else named_source(raw.source, sources, where),
         note=raw.note,
         alternatives=tuple(
             _alternative(kind, entry, sources, f"{where}: alternatives[{index}]")
@@ -150,14 +150,8 @@ def read_figure(name: str, table: object, sources: dict[str, Source], where: str
 
 def _alternative(kind: Kind, entry: object, sources: dict[str, Source], where: str) -> Alternative:
     raw = convert(entry, _RawAlternative, where)
-    return Alternative(_value(kind, raw.value, f"{where}: value"), _source(raw.source, sources, where), raw.note)
-
-
-def _source(name: str, sources: dict[str, Source], where: str) -> Source:
-    if name not in sources:
-        message = f"{where}: source {name!r} is not in [sources]{did_you_mean(name, sources)}"
-        raise SpecError(message)
-    return sources[name]
+    source = named_source(raw.source, sources, where)
+    return Alternative(_value(kind, raw.value, f"{where}: value"), source, raw.note)
 
 
 def _check_unit(kind: Kind, raw: _RawFigure, where: str, *, needed: bool) -> None:

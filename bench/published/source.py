@@ -108,6 +108,14 @@ def _complaint(error: msgspec.ValidationError, table: Mapping[str, Any], kind: t
     return f"{name} {written(table[name])}: {reason}"
 
 
+def named_source(name: str, sources: Mapping[str, Source], where: str) -> Source:
+    """Return the source of this name; raise SpecError naming `where` if it is not listed."""
+    if name not in sources:
+        message = f"{where}: source {name!r} is not in [sources]{did_you_mean(name, sources)}"
+        raise SpecError(message)
+    return sources[name]
+
+
 def written(value: object) -> str:
     """Return `value` much as the TOML file has it: numbers and dates bare, texts in quotes."""
     return str(value) if isinstance(value, Decimal | date) else repr(value)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.analysis.compare import Estimate, Ratio, Row, Side
+from bench.report.columns import peak_text, rate_columns, shape_columns, unit_of
 from bench.report.view import Column, View, percent, significant
-from bench.report.wording import cell_name
 from bench.units import format_si
 from bench.workloads.base import Cell
 
@@ -43,7 +43,7 @@ def _notes(sides: Sequence[Side], rows: Sequence[Row]) -> list[str]:
 
 
 def _listed(cells: Sequence[Cell]) -> str:
-    return ", ".join(map(cell_name, cells))
+    return ", ".join(cell.label for cell in cells)
 
 
 def _side(side: Side) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _side(side: Side) -> dict[str, Any]:
 
 
 def _texts(row: Row) -> list[str]:
-    texts = [row.cell.dtype.name if row.cell.dtype else str(row.cell.input), str(row.cell.shape)]
+    texts = [row.cell.dtype_name, str(row.cell.shape)]
     for index, estimate in enumerate(row.estimates):
         texts.append(_rate(row.cell, estimate))
         if index:
@@ -67,11 +67,9 @@ def _texts(row: Row) -> list[str]:
 def _rate(cell: Cell, estimate: Estimate | None) -> str:
     if estimate is None:
         return ""
-    text = format_si(estimate.rate, cell.dtype.rate_label if cell.dtype else "OP/s")
     if estimate.figure is not None:
-        figure = estimate.figure
-        name = "" if cell.dtype and figure.name == cell.dtype.name else f" ({figure.name})"
-        return f"{figure.value} {figure.unit}{name}"
+        return peak_text(estimate.figure, cell)
+    text = format_si(estimate.rate, cell.dtype.rate_label if cell.dtype else "OP/s")
     return text if estimate.half_width is None else f"{text} ±{percent(estimate.half_width, 2)}"
 
 
@@ -86,11 +84,8 @@ def _ratio(ratio: Ratio | None) -> str:
 
 def _entry(row: Row, index: int) -> dict[str, Any]:
     estimate, ratio = row.estimates[index], row.ratios[index]
-    interval = estimate.interval if estimate else None
     return {
-        "rate": estimate.rate if estimate else None,
-        "rate_lo": interval.lo if interval else None,
-        "rate_hi": interval.hi if interval else None,
+        **rate_columns(estimate),
         "figure": estimate.figure.name if estimate and estimate.figure else None,
         "ratio": ratio.value if ratio else None,
         "ratio_lo": ratio.interval.lo if ratio and ratio.interval else None,
@@ -99,16 +94,12 @@ def _entry(row: Row, index: int) -> dict[str, Any]:
 
 
 def _record(row: Row, sides: Sequence[Side], index: int) -> dict[str, Any]:
-    cell = row.cell
     return {
         "side": sides[index].label,
         "kind": sides[index].kind,
         "name": sides[index].name,
-        "dtype": cell.dtype.name if cell.dtype else cell.input,
-        "m": cell.shape.m if cell.shape else None,
-        "n": cell.shape.n if cell.shape else None,
-        "k": cell.shape.k if cell.shape else None,
-        "unit": cell.dtype.rate_unit if cell.dtype else None,
+        **shape_columns(row.cell),
+        "unit": unit_of(row.cell),
         **_entry(row, index),
     }
 
@@ -116,8 +107,8 @@ def _record(row: Row, sides: Sequence[Side], index: int) -> dict[str, Any]:
 def _document(row: Row, sides: Sequence[Side]) -> dict[str, Any]:
     return {
         "cell": row.cell.key,
-        "dtype": row.cell.dtype.name if row.cell.dtype else row.cell.input,
+        "dtype": row.cell.dtype_name,
         "shape": [row.cell.shape.m, row.cell.shape.n, row.cell.shape.k] if row.cell.shape else None,
-        "unit": row.cell.dtype.rate_unit if row.cell.dtype else None,
+        "unit": unit_of(row.cell),
         "sides": [{"label": side.label, **_entry(row, i)} for i, side in enumerate(sides)],
     }

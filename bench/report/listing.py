@@ -7,7 +7,7 @@ from typing import Any
 from bench.errors import RecordError
 from bench.records.record import Record
 from bench.report.view import Column, View
-from bench.report.wording import cell_name, failure
+from bench.report.wording import failure
 
 Surveyed = tuple[Path, Record | RecordError]
 
@@ -61,5 +61,5 @@ def _state(record: Record) -> str:
 
 
 def _detail(record: Record) -> str:
-    failed = [f"{cell_name(r.cell)}: {failure(r)}" for r in record.readings if not r.passed]
+    failed = [f"{r.cell.label}: {failure(r)}" for r in record.readings if not r.passed]
     return "; ".join(failed)

@@ -6,9 +6,10 @@ from typing import Any, Final, NamedTuple
 from bench.analysis.compare import Estimate, is_above_peak, pooled_cells, published_peak, ratio
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
+from bench.report.columns import peak_text, rate_columns, shape_columns, unit_of
 from bench.report.view import Column, View, percent
-from bench.report.wording import cell_name, failure, sentence
-from bench.units import Dtype, format_si
+from bench.report.wording import failure, sentence
+from bench.units import format_si
 from bench.workloads.base import Cell
 
 _ORIGINS: Final = {"measured": "Measured here", "replayed": "Replayed", "simulated": "Simulated"}
@@ -62,14 +63,14 @@ def _title(run: Run) -> str:
 
 def _row(cell: Cell, rate: Estimate | None, reading: Reading, against: Sequence[Chip]) -> list[str]:
     dtype = cell.dtype
-    head = [dtype.name if dtype else str(cell.input), str(cell.shape)]
+    head = [cell.dtype_name, str(cell.shape)]
     if rate is None or dtype is None:
         return [*head, "no rate", failure(reading) or "", *("" for _ in against)]
     return [
         *head,
         format_si(rate.rate, dtype.rate_label),
         _interval(rate, reading),
-        *(_share(rate, published_peak(chip, dtype), dtype) for chip in against),
+        *(_share(rate, published_peak(chip, dtype), cell) for chip in against),
     ]
 
 
@@ -82,12 +83,10 @@ def _interval(rate: Estimate, reading: Reading) -> str:
     return f"±{percent(rate.half_width, 2)}{processes}"
 
 
-def _share(rate: Estimate, peak: Estimate | None, dtype: Dtype) -> str:
+def _share(rate: Estimate, peak: Estimate | None, cell: Cell) -> str:
     if peak is None or peak.figure is None:
         return ""
-    figure = peak.figure
-    name = "" if figure.name == dtype.name else f" ({figure.name})"
-    return f"{percent(ratio(rate, peak).value)} of {figure.value} {figure.unit}{name}"
+    return f"{percent(ratio(rate, peak).value)} of {peak_text(peak.figure, cell)}"
 
 
 def _notes(run: Run, rates: Mapping[Cell, Estimate], shown: Sequence[Cell], own_chip: Chip | None) -> list[str]:
@@ -98,11 +97,11 @@ def _notes(run: Run, rates: Mapping[Cell, Estimate], shown: Sequence[Cell], own_
         notes.append("The rate is the median of the processes' rates, and the interval spans all of theirs.")
     for number, readings in enumerate(run.processes, start=1):
         for reading in readings:
-            where = cell_name(reading.cell) + (f", process {number}" if several else "")
+            where = reading.cell.label + (f", process {number}" if several else "")
             if not reading.passed:
                 notes.append(f"{where}: {failure(reading)}; kept in the record, used in no ratio")
             notes += [f"{where}: {sentence(caveat)}" for caveat in reading.warnings]
-    capped = [cell_name(r.cell) for readings in run.processes for r in readings if r.stop == "time_cap"]
+    capped = [r.cell.label for readings in run.processes for r in readings if r.stop == "time_cap"]
     if capped:
         target = percent(run.header.policy.target, 1)
         names = ", ".join(dict.fromkeys(capped))
@@ -120,33 +119,21 @@ def _above_peak(rates: Mapping[Cell, Estimate], own_chip: Chip | None) -> list[s
         peak = published_peak(own_chip, cell.dtype) if own_chip and cell.dtype else None
         if peak is not None and is_above_peak(ratio(rate, peak)):
             found.append(
-                f"{cell_name(cell)}: above the published peak, which needs explaining: a clock over the sheet's, "
+                f"{cell.label}: above the published peak, which needs explaining: a clock over the sheet's, "
                 "predictable data, a lower accumulate precision, or another product than assumed"
             )
     return found
 
 
-def _rate_record(rate: Estimate | None) -> dict[str, Any]:
-    interval = rate.interval if rate else None
-    return {
-        "rate": rate.rate if rate else None,
-        "rate_lo": interval.lo if interval else None,
-        "rate_hi": interval.hi if interval else None,
-    }
-
-
 def _record(run: Run, cell: Cell, rate: Estimate | None, reading: Reading) -> dict[str, Any]:
-    summary, shape = reading.summary, cell.shape
+    summary = reading.summary
     return {
         "origin": run.header.origin,
         "device": run.header.device.name,
-        "dtype": cell.dtype.name if cell.dtype else cell.input,
-        "m": shape.m if shape else None,
-        "n": shape.n if shape else None,
-        "k": shape.k if shape else None,
+        **shape_columns(cell),
         "library": cell.library,
-        **_rate_record(rate),
-        "unit": cell.dtype.rate_unit if cell.dtype else None,
+        **rate_columns(rate),
+        "unit": unit_of(cell),
         "samples": summary.n if summary else 0,
         "processes": rate.processes if rate else 0,
         "stop": reading.stop,

@@ -7,6 +7,7 @@ import pandas as pd
 from bench.analysis.compare import measured_rate
 from bench.records.record import Reading, Record, read_record
 from bench.records.store import record_paths
+from bench.report.columns import rate_columns, shape_columns, unit_of
 
 
 def load_results(path: str | Path = "results") -> pd.DataFrame:
@@ -29,8 +30,7 @@ def load_results(path: str | Path = "results") -> pd.DataFrame:
 
 
 def _row(record: Record, reading: Reading) -> dict[str, object]:
-    cell, shape, rate = reading.cell, reading.cell.shape, measured_rate(reading)
-    interval = rate.interval if rate else None
+    cell = reading.cell
     return {
         "path": str(record.path),
         "started": record.header.started,
@@ -38,19 +38,14 @@ def _row(record: Record, reading: Reading) -> dict[str, object]:
         "device": record.header.device.name,
         "chip": record.header.device.chip,
         "complete": record.complete,
-        "dtype": cell.dtype.name if cell.dtype else cell.input,
-        "m": shape.m if shape else None,
-        "n": shape.n if shape else None,
-        "k": shape.k if shape else None,
+        **shape_columns(cell),
         "library": cell.library,
         "data": cell.data,
         "l2": cell.l2,
         "regime": cell.regime,
         "seconds_per_call": reading.summary.median if reading.summary else None,
-        "rate": rate.rate if rate else None,
-        "rate_lo": interval.lo if interval else None,
-        "rate_hi": interval.hi if interval else None,
-        "unit": cell.dtype.rate_unit if cell.dtype else None,
+        **rate_columns(measured_rate(reading)),
+        "unit": unit_of(cell),
         "samples": reading.summary.n if reading.summary else 0,
         "stop": reading.stop,
         "passed": reading.passed,

@@ -29,14 +29,6 @@ class View(NamedTuple):
     notes: Sequence[str] = ()
 
 
-def folded(text: str) -> str:
-    """Return `text` on one line, white space folded, so that no cell or title breaks a table's row.
-
-    A control character, by which a record from elsewhere could steer the terminal, is shown as �.
-    """
-    return "".join(mark if mark.isprintable() else "�" for mark in " ".join(text.split()))
-
-
 def percent(share: float, digits: int = 3) -> str:
     """Return a share as per cent with `digits` significant digits: 0.0123 is '1.23 %'."""
     return f"{significant(100 * share, digits)} %"

@@ -6,7 +6,6 @@ from typing import Final
 
 from bench.devices.base import Caveat, Check
 from bench.records.record import Reading
-from bench.workloads.base import Cell
 
 Values = Mapping[str, float | str]
 
@@ -62,11 +61,6 @@ def sentence(caveat: Caveat) -> str:
         return WORDING[caveat.code](caveat.values)
     except (KeyError, TypeError, ValueError):
         return f"warning {caveat.code} {dict(caveat.values)}"
-
-
-def cell_name(cell: Cell) -> str:
-    """Return what people call a cell: 'fp32 1024³'."""
-    return f"{cell.dtype.name if cell.dtype else cell.input} {cell.shape}"
 
 
 def failure(reading: Reading) -> str | None:

@@ -8,7 +8,7 @@ from bench.errors import InvalidRequest
 from bench.measure.policy import CPU_BUDGET_S, GPU_BUDGET_S, QUICK_BUDGET_S, Policy, fitted
 from bench.units import DTYPES, format_si
 from bench.workloads import WORKLOADS
-from bench.workloads.base import Cell, L2Mode, Plan, Shape
+from bench.workloads.base import Cell, Plan, Shape
 from bench.workloads.gemm import OPERATION, default_shape
 
 _WORKLOAD: Final = "gemm"
@@ -45,8 +45,8 @@ def _offered(backend: Backend, dtypes: Sequence[str]) -> list[str]:
 
 
 def _cells(backend: Backend, dtype: str, shapes: Sequence[Shape]) -> Sequence[Cell]:
-    l2: L2Mode = "hot" if backend.defaults["l2"] == "hot" else "rotate"
-    return WORKLOADS[_WORKLOAD]([dtype], shapes, library=backend.defaults["library"], l2=l2)
+    defaults = backend.defaults
+    return WORKLOADS[_WORKLOAD]([dtype], shapes, library=defaults.library, l2=defaults.l2)
 
 
 def _probed_shape(backend: Backend, dtype: str) -> Shape:
@@ -67,6 +67,5 @@ def _check_memory(backend: Backend, cell: Cell) -> None:
     free = backend.bytes_free()
     needed = backend.bytes_needed(cell)
     if free is not None and needed > free:
-        name = cell.dtype.name if cell.dtype else cell.input
-        message = f"{name} {cell.shape} needs {format_si(needed, 'B', digits=3)} of memory and "
+        message = f"{cell.label} needs {format_si(needed, 'B', digits=3)} of memory and "
         raise InvalidRequest(message + f"{format_si(free, 'B', digits=3)} are free here; take a smaller size")

@@ -60,6 +60,16 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return dtype_of(input_type=self.input or "", compute=self.compute or "", output=self.output or "")
 
     @property
+    def dtype_name(self) -> str:
+        """What people call the number format: its name, or the input type if it has none."""
+        return self.dtype.name if self.dtype else self.input or "–"
+
+    @property
+    def label(self) -> str:
+        """What people call this cell: 'fp32 1024³'."""
+        return f"{self.dtype_name} {self.shape}"
+
+    @property
     def flop(self) -> int:
         """Operations of one call: 2·m·n·k for a matrix multiply (a multiply and an add each), else 0."""
         if self.operation != "matmul" or self.shape is None:

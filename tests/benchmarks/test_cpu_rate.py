@@ -45,7 +45,7 @@ class BesideBareLoop:
 
 def test_the_reported_rate_is_that_of_a_bare_loop(benchmark: BenchmarkFixture) -> None:
     backend = open_backend()
-    (cell,) = cells(["fp32"], [square(SIZE)], library=backend.defaults["library"], l2="hot")
+    (cell,) = cells(["fp32"], [square(SIZE)], library=backend.defaults.library, l2="hot")
     task = BesideBareLoop(backend.prepare(cell, Policy().seed))
 
     def run() -> Measurement:

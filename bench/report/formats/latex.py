@@ -6,7 +6,8 @@ from typing import Final
 
 from tabulate import tabulate
 
-from bench.report.view import View, folded
+from bench.errors import one_line
+from bench.report.view import View
 
 _ESCAPES: Final = MappingProxyType(
     {
@@ -45,5 +46,5 @@ def _escaped(text: str) -> str:
 
     '--' stays two hyphens, as in the name of an option; '[' and '*' at the start would belong to the row's \\.
     """
-    escaped = "".join(_ESCAPES.get(mark, mark) for mark in folded(text))
+    escaped = "".join(_ESCAPES.get(mark, mark) for mark in one_line(text))
     return re.sub(r"-(?=-)", "-{}", f"{{}}{escaped}" if escaped.startswith(("[", "*")) else escaped)

@@ -5,7 +5,8 @@ from typing import Final
 
 from tabulate import tabulate
 
-from bench.report.view import View, folded
+from bench.errors import one_line
+from bench.report.view import View
 
 _LINK: Final = re.compile(r"(https?://[^\s<>|`\\\[\]]+)")
 _MARKS: Final = re.compile(r"[\\|*_`<>\[\]~]|&(?=#?\w+;)")
@@ -26,5 +27,5 @@ def render(view: View) -> str:
 
 def _escaped(text: str) -> str:
     """Return `text` on one line with Markdown's marks escaped; a bare URL stays a link."""
-    parts = _LINK.split(folded(text))
+    parts = _LINK.split(one_line(text))
     return "".join(part if i % 2 else _MARKS.sub(r"\\\g<0>", part) for i, part in enumerate(parts))
