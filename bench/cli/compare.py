@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import click
 
 from bench.cli.options import CONTEXT, catalogue_from, chip_from, say, shared_options, show
-from bench.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Side
@@ -29,7 +28,7 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, spec
       chipbench compare latest h20 h100
       chipbench compare results/h100-sxm5-80gb results/h200-sxm-141gb
     """  # noqa: D301 - \b is Click's mark for a block to keep
-    from bench.analysis.compare import compare, side_of_chip  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.compare import compare  # noqa: PLC0415 - `--help` must not load it
     from bench.report.chips import side_by_side  # noqa: PLC0415
     from bench.report.compared import compare_view  # noqa: PLC0415
 
@@ -41,34 +40,17 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, spec
         chips = {chip.id: chip for chip in (chip_from(catalogue, name) for name in dict.fromkeys(names))}
         show(side_by_side(list(chips.values())), format_name)
         return
-    sides = [
-        side_of_chip(chip_from(catalogue, name))
-        if catalogue.has(name)
-        else _measured(name, results_dir, catalogue)
-        for name in names
-    ]
+    sides = [_side(name, results_dir, catalogue) for name in names]
     show(compare_view(sides, compare(sides)), format_name)
 
 
-def _measured(name: str, results_dir: Path, catalogue: "Catalogue") -> "Side":
-    """Return the side of a record file, a folder of records or `latest`."""
-    from bench.analysis.compare import side_of_records  # noqa: PLC0415 - `--help` must not load it
-    from bench.published.source import did_you_mean  # noqa: PLC0415
-    from bench.records.record import read_record  # noqa: PLC0415
-    from bench.records.store import latest, record_paths  # noqa: PLC0415
+def _side(name: str, results_dir: Path, catalogue: "Catalogue") -> "Side":
+    from bench.analysis.compare import side_of_chip  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.sides import measured_side  # noqa: PLC0415
 
-    if name == "latest":
-        newest = latest(results_dir)
-        for error in newest.skipped:
-            say(f"skipped: {error}")
-        say(f"latest is {newest.path}")
-        return side_of_records(name, [read_record(newest.path)])
-    path = Path(name)
-    if path.is_file():
-        return side_of_records(path.name, [read_record(path)])
-    if path.is_dir():
-        return side_of_records(name, [read_record(file) for file in record_paths(path)])
-    known = ["latest", *catalogue.ids, *catalogue.aliases]
-    hint = did_you_mean(name, known, otherwise="give a record file, a folder of records, latest or a chip")
-    message = f"{name!r} is no record, folder or chip{hint}"
-    raise InvalidRequest(message)
+    if catalogue.has(name):
+        return side_of_chip(chip_from(catalogue, name))
+    named = measured_side(name, results_dir, [*catalogue.ids, *catalogue.aliases])
+    for note in named.notes:
+        say(note)
+    return named.side

@@ -1,15 +1,11 @@
 """`chipbench results`: the records that are there."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.options import CONTEXT, shared_options, show
 from bench.errors import RecordError
-
-if TYPE_CHECKING:
-    from bench.report.listing import Surveyed
 
 
 @click.group("results", context_settings=CONTEXT)
@@ -53,23 +49,12 @@ def check_records(*, paths: tuple[Path, ...], format_name: str, results_dir: Pat
 
 
 def _show_survey(results_dir: Path, paths: list[Path], format_name: str) -> None:
-    from bench.report.listing import listing_view  # noqa: PLC0415 - `--help` must not load it
+    from bench.records.store import survey  # noqa: PLC0415 - `--help` must not load it
+    from bench.report.listing import listing_view  # noqa: PLC0415
 
-    surveyed = _survey(paths)
+    surveyed = survey(paths)
     show(listing_view(results_dir, surveyed), format_name)
     damaged = sum(isinstance(content, RecordError) for _, content in surveyed)
     if damaged:
         message = f"{damaged} of {len(surveyed)} records cannot be read; restore them or move them away"
         raise RecordError(message)
-
-
-def _survey(paths: list[Path]) -> list["Surveyed"]:
-    from bench.records.record import read_record  # noqa: PLC0415 - `--help` must not load it
-
-    surveyed: list[Surveyed] = []
-    for path in paths:
-        try:
-            surveyed.append((path, read_record(path)))
-        except RecordError as error:
-            surveyed.append((path, error))
-    return surveyed

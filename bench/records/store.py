@@ -6,14 +6,14 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from bench.errors import CannotWrite, RecordError
-from bench.records.record import Header, Line, Lines, encode_line, read_header, read_lines
+from bench.records.record import Header, Line, Lines, Record, encode_line, read_header, read_lines, read_record
 
 KEY_FILE: Final = ".key"
 _HOW_TO_MAKE_ONE: Final = "'chipbench run' makes one"
@@ -188,6 +188,20 @@ def record_paths(folder: Path) -> list[Path]:
         message = f"{folder}: no record here; {_HOW_TO_MAKE_ONE}"
         raise RecordError(message)
     return found
+
+
+Surveyed = tuple[Path, Record | RecordError]
+
+
+def survey(paths: Iterable[Path]) -> list[Surveyed]:
+    """Return what each file holds, or why it cannot be read: none is passed over."""
+    surveyed: list[Surveyed] = []
+    for path in paths:
+        try:
+            surveyed.append((path, read_record(path)))
+        except RecordError as error:
+            surveyed.append((path, error))
+    return surveyed
 
 
 class Latest(NamedTuple):

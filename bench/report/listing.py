@@ -6,10 +6,9 @@ from typing import Any
 
 from bench.errors import RecordError
 from bench.records.record import Record
+from bench.records.store import Surveyed
 from bench.report.view import Column, View
 from bench.report.wording import failure
-
-Surveyed = tuple[Path, Record | RecordError]
 
 
 def listing_view(results: Path, surveyed: Sequence[Surveyed]) -> View:
