@@ -31,7 +31,9 @@ def compare_view(sides: Sequence[Side], rows: Sequence[Row]) -> View:
 def _notes(sides: Sequence[Side], rows: Sequence[Row]) -> list[str]:
     notes = [f"{side.label}: {side.kind}, {side.name}" for side in sides]
     if any(side.kind == "published" for side in sides):
-        notes.append("published: the maker's dense peak with no interval, which no real run reaches")
+        notes.append(
+            "published: a dense peak as somebody published it, without an interval; 'chips --sources' says who"
+        )
     shown = {row.cell for row in rows}
     for side in sides:
         alone = [cell for cell in side.estimates if cell not in shown]

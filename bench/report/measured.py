@@ -15,6 +15,8 @@ from bench.workloads.base import Cell
 _ORIGINS: Final = {"measured": "Measured here", "replayed": "Replayed", "simulated": "Simulated"}
 # The versions that the title shows, with what stands before them; the BLAS's own text begins with its name.
 _SHOWN_VERSIONS: Final = {"driver": "driver", "cuda": "CUDA", "cupy": "CuPy", "numpy": "NumPy", "blas": ""}
+_OF_BLOCKS: Final = "The interval is that of the median of all blocks."
+_OF_PROCESSES: Final = "The rate is the median of the processes' rates, and the interval spans all of theirs."
 
 
 class Run(NamedTuple):
@@ -91,10 +93,9 @@ def _share(rate: Estimate, peak: Estimate | None, cell: Cell) -> str:
 
 def _notes(run: Run, rates: Mapping[Cell, Estimate], shown: Sequence[Cell], own_chip: Chip | None) -> list[str]:
     notes = [sentence(caveat) for caveat in run.header.warnings]
-    notes.append("Held against published dense peaks. The interval is that of the median of all blocks.")
     several = len(run.processes) > 1
-    if several:
-        notes.append("The rate is the median of the processes' rates, and the interval spans all of theirs.")
+    means = _OF_PROCESSES if several else _OF_BLOCKS
+    notes.append(f"Held against published dense peaks. {means}")
     for number, readings in enumerate(run.processes, start=1):
         for reading in readings:
             where = reading.cell.label + (f", process {number}" if several else "")

@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 
 from bench.devices import open_backend
-from bench.errors import BackendUnavailable, ChipbenchError
+from bench.errors import BackendUnavailable, ChipbenchError, RecordError
 from bench.records.record import Header, Process, read_lines, reduce
 from bench.records.store import now, record_path, undisturbed
-from bench.run.session import OnEvent, Outcome, run_plan, stop_on_signals
+from bench.run.session import OnEvent, Outcome, StoppedBy, run_plan, stop_on_signals
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -22,9 +22,9 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 def run_processes(header: Header, count: int, *, results: Path, on_event: OnEvent) -> list[Outcome]:
     """Measure the header's plan in `count` fresh processes and return their outcomes, in order.
 
-    Each makes a record of its own. Stops after the first that was stopped or failed; what the earlier ones
-    measured is in the outcomes. Raises what the very first process fails with: BackendUnavailable if it dies
-    without a word, CannotWrite if it cannot make its record.
+    Each makes a record of its own. Stops after the first that was stopped, or failed: one that dies without a
+    word has BackendUnavailable as `stopped_by`, and the readings that its record holds. Raises CannotWrite if the
+    very first cannot make its record.
     """
     group = secrets.token_hex(4)
     outcomes: list[Outcome] = []
@@ -38,9 +38,10 @@ def run_processes(header: Header, count: int, *, results: Path, on_event: OnEven
         try:
             outcomes.append(_in_fresh_process(own, results, on_event))
         except ChipbenchError as error:
-            if not outcomes:
+            saved = _as_saved(own, results, error)
+            if saved.path is None and not outcomes:
                 raise
-            outcomes.append(Outcome(own, (), None, 0.0, error))
+            outcomes.append(saved)
         if outcomes[-1].stopped_by is not None:
             break
     return outcomes
@@ -70,12 +71,14 @@ def _in_fresh_process(header: Header, results: Path, on_event: OnEvent) -> Outco
         process.join()
 
 
-def _as_saved(header: Header, results: Path, reason: KeyboardInterrupt) -> Outcome:
+def _as_saved(header: Header, results: Path, reason: StoppedBy) -> Outcome:
+    """Return what the record of a process holds that could not answer; one without a header holds nothing."""
     path = record_path(results, header)
-    if not path.exists():
+    try:
+        lines = read_lines(path)
+    except RecordError:
         return Outcome(header, (), None, 0.0, reason)
-    readings = tuple(map(reduce, read_lines(path).measurements))
-    return Outcome(header, readings, path, 0.0, reason)
+    return Outcome(header, tuple(map(reduce, lines.measurements)), path, 0.0, reason)
 
 
 def _listen(connection: Connection, on_event: OnEvent) -> Outcome:
@@ -83,8 +86,10 @@ def _listen(connection: Connection, on_event: OnEvent) -> Outcome:
         try:
             message = connection.recv()
         except EOFError as error:
-            text = "a measuring process ended without a word; what it finished is in its record: "
-            raise BackendUnavailable(text + "see 'chipbench results list'") from error
+            text = (
+                "a measuring process ended without a word (killed, or out of memory?); what it finished is saved"
+            )
+            raise BackendUnavailable(text) from error
         if isinstance(message, Outcome):
             return message
         if isinstance(message, ChipbenchError):
