@@ -234,9 +234,12 @@ class TestInterrupted:
         resumed = chipbench("run", "--resume", path, "--format", "json")
         assert resumed.code == 0
         assert [found["dtype"] for found in json.loads(resumed.out)["measurements"]] == ["fp64", "fp32"]
+        monkeypatch.delenv("CHIPBENCH_RESULTS")
         again = chipbench("run", "--resume", path, "--format", "json")
         assert again.code == 0
         assert f"{path} is complete: nothing to resume" in again.err
+        # What comes next is told for the folder that the record lies in, not for the default one.
+        assert f"next   chipbench compare latest h20 h100 --results-dir {path.parent.parent}" in again.err
         assert json.loads(again.out)["measurements"] == json.loads(resumed.out)["measurements"]
 
 

@@ -193,15 +193,18 @@ def _report(outcomes: "list[Outcome]", options: dict[str, Any], seconds: float) 
     if not any(reading.passed for reading in readings):
         message = "no cell passed its check, so there is no rate to report; the record keeps what happened"
         raise NothingPassed(message)
-    for line in _next_commands(options["results_dir"], catalogue.context, saved=bool(paths)):
+    for line in _next_commands(last.path, catalogue.context):
         say(f"next   {line}")
 
 
-def _next_commands(results_dir: Path, context: "Sequence[str]", *, saved: bool) -> list[str]:
+def _next_commands(saved: Path | None, context: "Sequence[str]") -> list[str]:
+    """Return two commands that fit: a comparison of what was saved, from the folder that it was saved in."""
     chips = " ".join(context)
-    where = "" if results_dir == _DEFAULT_RESULTS else f" --results-dir {shlex.quote(str(results_dir))}"
-    first = f"chipbench compare latest {chips}{where}" if saved else "chipbench run"
-    return [first, f"chipbench chips {chips}"]
+    if saved is None:
+        return ["chipbench run", f"chipbench chips {chips}"]
+    results = saved.parent.parent
+    where = "" if results == _DEFAULT_RESULTS else f" --results-dir {shlex.quote(str(results))}"
+    return [f"chipbench compare latest {chips}{where}", f"chipbench chips {chips}"]
 
 
 def _stopped(outcome: "Outcome") -> None:
