@@ -48,6 +48,12 @@ class NothingPassed(ChipbenchError):
     exit_code = 8
 
 
+class CellFailed(ChipbenchError):
+    """One cell cannot be measured here (no algorithm for its shape, say); the run goes on with the next."""
+
+    exit_code = 8
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where Ctrl-C would raise KeyboardInterrupt, so that both take the same way out."""
 

@@ -5,12 +5,14 @@ was skipped, so that CI cannot turn green by leaving something out.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import settings
+
+from tests import standins
 
 GOLDEN: Final = Path(__file__).resolve().parent / "golden"
 
@@ -62,3 +64,19 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert path.read_bytes().decode("utf-8") == text, f"not as in {path}; if that is meant, --update-golden"
 
     return check
+
+
+@pytest.fixture(scope="session")
+def built_standins(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Compile the C stand-ins for the NVIDIA libraries once."""
+    if standins.compiler() is None:
+        pytest.skip("no C compiler (cc) here to build the stand-ins for the NVIDIA libraries")
+    return standins.build(tmp_path_factory.mktemp("standins"))
+
+
+@pytest.fixture(scope="module")
+def in_standins(built_standins: dict[str, Path]) -> Iterator[standins.StandIns]:
+    """Return what runs a function in a fresh process with all stand-ins loaded, one process a test module."""
+    process = standins.StandIns(built_standins, "cuda", "cublaslt", "nvml")
+    yield process
+    process.close()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.devices import cpu
 from bench.devices.base import Check
-from bench.devices.check import TOLERANCES, check_product, worst
+from bench.devices.check import TOLERANCES, check_product, plain, worst
 from bench.measure.loop import Measurement, measure
 from bench.records.record import encode_line
 from bench.workloads.base import Data, Shape
@@ -31,6 +31,10 @@ def operands(m: int, n: int, k: int, dtype: str = "fp32", seed: int = 5) -> tupl
     rng = np.random.default_rng(seed)
     a, b = rng.standard_normal((m, k)).astype(TYPES[dtype]), rng.standard_normal((k, n)).astype(TYPES[dtype])
     return a, b, a @ b
+
+
+def checked(a: Matrix, b: Matrix, d: Matrix, *, tolerance: float, seed: int) -> Check:
+    return check_product(plain(a), plain(b.T), plain(d), tolerance=tolerance, seed=seed)
 
 
 class TestRight:
@@ -65,9 +69,9 @@ class TestRight:
     def test_a_narrower_format_does_not_pass_for_a_wider_one(self, claimed: str, rounded: type) -> None:
         a, b, d = operands(96, 80, 64, claimed)
         tolerance = TOLERANCES[claimed]
-        assert check_product(a, b, d, tolerance=tolerance, seed=1).passed
+        assert checked(a, b, d, tolerance=tolerance, seed=1).passed
         narrow = (a.astype(rounded).astype(a.dtype) @ b.astype(rounded).astype(b.dtype)).astype(a.dtype)
-        assert not check_product(a, b, narrow, tolerance=tolerance, seed=1).passed
+        assert not checked(a, b, narrow, tolerance=tolerance, seed=1).passed
 
 
 def last_tile_unwritten(a: Matrix, b: Matrix, out: Matrix) -> None:
@@ -191,7 +195,7 @@ class TestWholeMatrix:
         for row in range(199):
             swapped = d.copy()
             swapped[[row, row + 1]] = d[[row + 1, row]]
-            check = check_product(a, b, swapped, tolerance=TOLERANCES["fp32"], seed=1)
+            check = checked(a, b, swapped, tolerance=TOLERANCES["fp32"], seed=1)
             assert not check.passed, row
             unseen_by_rows += check.rows_error is not None and check.rows_error <= check.tolerance
         assert unseen_by_rows > 50
@@ -201,13 +205,13 @@ class TestWholeMatrix:
         for row in range(130):
             wrong = d.copy()
             wrong[row, row % 40] += 1
-            assert not check_product(a, b, wrong, tolerance=TOLERANCES["fp32"], seed=1).passed
+            assert not checked(a, b, wrong, tolerance=TOLERANCES["fp32"], seed=1).passed
 
     def test_the_last_row_is_always_compared_in_full(self) -> None:
         a, b, d = operands(300, 40, 50)
         d[-1, 3] += 1
         for seed in range(20):
-            check = check_product(a, b, d, tolerance=TOLERANCES["fp32"], seed=seed)
+            check = checked(a, b, d, tolerance=TOLERANCES["fp32"], seed=seed)
             assert check.rows_error is not None
             assert check.rows_error > check.tolerance
 
@@ -215,8 +219,8 @@ class TestWholeMatrix:
 class TestTolerance:
     def test_a_small_error_of_every_element_is_caught_by_the_rows(self) -> None:
         a, b, d = operands(100, 60, 80, "fp64")
-        assert check_product(a, b, d * (1 + 0.9e-5), tolerance=1e-5, seed=1).passed
-        check = check_product(a, b, d * (1 + 1.5e-5), tolerance=1e-5, seed=1)
+        assert checked(a, b, d * (1 + 0.9e-5), tolerance=1e-5, seed=1).passed
+        check = checked(a, b, d * (1 + 1.5e-5), tolerance=1e-5, seed=1)
         assert not check.passed
         assert check.product_error is not None
         assert check.product_error <= 5 * check.tolerance
@@ -226,7 +230,7 @@ class TestTolerance:
         for seed in range(150):
             a, b, d = operands(1, 50, 50, "fp64", seed)
             noise = 1e-6 * np.random.default_rng(seed).standard_normal(d.shape)
-            assert check_product(a, b, d * (1 + noise), tolerance=3e-6, seed=seed).passed
+            assert checked(a, b, d * (1 + noise), tolerance=3e-6, seed=seed).passed
 
 
 class TestErrors:
@@ -234,15 +238,15 @@ class TestErrors:
     def test_what_is_not_finite_is_an_error_of_none_and_can_be_recorded(self, value: float) -> None:
         a, b, d = operands(70, 40, 50)
         d[-1, 0] = value
-        check = check_product(a, b, d, tolerance=1e-5, seed=1)
+        check = checked(a, b, d, tolerance=1e-5, seed=1)
         assert (check.passed, check.rows_error, check.product_error) == (False, None, None)
         line = encode_line(Measurement(cell=cell(), stop="failed", failure="wrong", check=check))
         assert b'"rows_error":null' in line
 
     def test_a_nonzero_product_of_zeros_is_an_infinite_error(self) -> None:
         a, b = np.zeros((70, 40)), np.zeros((40, 50))
-        assert check_product(a, b, a @ b, tolerance=1e-13, seed=1).passed
-        wrong = check_product(a, b, (a @ b) + 1e-30, tolerance=1e-13, seed=1)
+        assert checked(a, b, a @ b, tolerance=1e-13, seed=1).passed
+        wrong = checked(a, b, (a @ b) + 1e-30, tolerance=1e-13, seed=1)
         assert (wrong.passed, wrong.rows_error) == (False, None)
 
     def test_of_several_checks_the_worst_counts(self) -> None:

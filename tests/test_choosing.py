@@ -1,34 +1,35 @@
 """Which backend `auto` takes, what it says is missing, and what of the machine counts as other work."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from bench.devices import environment
+from bench.devices.nvidia import requirements
+from bench.errors import BackendUnavailable
 from bench.run import choosing
+from tests.support import SimulatedBackend, cell, script
 
 CPU_NOTE = "Measuring the CPU through NumPy's BLAS: "
 
 
 def _here(monkeypatch: pytest.MonkeyPatch, *, driver: int | None, cupy: bool) -> None:
-    monkeypatch.setattr(choosing, "cuda_driver_version", lambda: driver)
-    monkeypatch.setattr(choosing, "has_cupy", lambda: cupy)
+    monkeypatch.setattr(environment, "cuda_driver_version", lambda: driver)
+    monkeypatch.setattr(requirements, "has_cupy", lambda: cupy)
 
 
-@pytest.mark.parametrize(
-    ("driver", "cupy", "said"),
-    [
-        (
-            None,
-            False,
-            "no NVIDIA driver answers here. On a machine with an NVIDIA GPU: pip install -e '.[cuda13]'",
-        ),
-        (None, True, "no NVIDIA driver answers here. On a machine with an NVIDIA GPU: pip install -e '.[cuda13]'"),
-        (13000, False, "there is an NVIDIA driver but no CuPy. To measure the GPU: pip install -e '.[cuda13]'"),
-        (12080, False, "there is an NVIDIA driver but no CuPy. To measure the GPU: pip install -e '.[cuda12]'"),
-    ],
-)
-def test_without_all_that_a_gpu_needs_auto_takes_the_cpu_and_names_the_pip_line(
+LACKING = [
+    (None, False, "no NVIDIA driver answers here. On a machine with an NVIDIA GPU: pip install -e '.[cuda13]'"),
+    (None, True, "no NVIDIA driver answers here. On a machine with an NVIDIA GPU: pip install -e '.[cuda13]'"),
+    (13000, False, "there is an NVIDIA driver but no CuPy. To measure the GPU: pip install -e '.[cuda13]'"),
+    (12080, False, "there is an NVIDIA driver but no CuPy. To measure the GPU: pip install -e '.[cuda12]'"),
+    (11040, True, "the NVIDIA driver runs CUDA 11.4, and CuPy needs 12 or newer; update the driver"),
+]
+
+
+@pytest.mark.parametrize(("driver", "cupy", "said"), LACKING)
+def test_without_all_that_a_gpu_needs_auto_takes_the_cpu_and_says_why(
     monkeypatch: pytest.MonkeyPatch, driver: int | None, cupy: bool, said: str
 ) -> None:
     _here(monkeypatch, driver=driver, cupy=cupy)
@@ -37,18 +38,50 @@ def test_without_all_that_a_gpu_needs_auto_takes_the_cpu_and_names_the_pip_line(
     assert choice.note == CPU_NOTE + said
 
 
-def test_a_gpu_that_this_version_cannot_measure_is_not_passed_over_in_silence(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("driver", "cupy", "said"), LACKING)
+def test_who_asks_for_the_gpu_by_name_gets_it_or_an_error(
+    monkeypatch: pytest.MonkeyPatch, driver: int | None, cupy: bool, said: str
 ) -> None:
-    _here(monkeypatch, driver=13000, cupy=True)
-    monkeypatch.setattr(choosing, "BACKENDS", {"cpu": "bench.devices.cpu"})
-    choice = choosing.choose("auto")
-    assert choice.backend.name == "cpu"
-    assert "no CUDA backend" in (choice.note or "")
+    _here(monkeypatch, driver=driver, cupy=cupy)
+    with pytest.raises(BackendUnavailable, match=re.escape(said)):
+        choosing.choose("cuda")
+
+
+def test_a_gpu_that_can_be_measured_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = SimulatedBackend({cell(): script()})
+    monkeypatch.setattr(choosing, "open_backend", {"cuda": opened}.__getitem__)
+    assert choosing.choose("auto") == (opened, None)
 
 
 def test_a_backend_asked_for_by_name_needs_no_explaining() -> None:
     assert choosing.choose("cpu").note is None
+
+
+@pytest.mark.parametrize(
+    ("runtime", "driver", "said"),
+    [
+        (13050, 13000, None),  # within a line a driver runs newer toolkits
+        (12090, 13000, None),
+        (12090, 12020, None),
+        (13000, 12080, "pip uninstall -y cupy-cuda13x && pip install -e '.[cuda12]'"),
+    ],
+)
+def test_a_cupy_of_a_newer_line_than_the_driver_is_to_be_replaced(
+    runtime: int, driver: int, said: str | None
+) -> None:
+    found = requirements.mismatch(runtime, driver)
+    assert (found is None) == (said is None)
+    assert (said or "") in (found or "")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "capability", "fits"),
+    [(13000, (7, 0), False), (12080, (7, 0), True), (13000, (7, 5), True), (13000, (9, 0), True)],
+)
+def test_cuda_13_does_not_serve_volta(runtime: int, capability: tuple[int, int], fits: bool) -> None:
+    found = requirements.outdated_chip(runtime, capability)
+    assert (found is None) == fits
+    assert found is None or "pip install -e '.[cuda12]'" in found
 
 
 def test_a_driver_that_answers_nonsense_is_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:

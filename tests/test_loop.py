@@ -289,7 +289,7 @@ class TestFitted:
     @pytest.mark.parametrize("budget", [8.0, 30.0])
     def test_two_cells_fit_the_budget_at_the_longest(self, budget: float) -> None:
         policy = fitted(2, budget)
-        longest = policy.longest_s(cold=True) + policy.longest_s(cold=False)
+        longest = policy.longest_s(None, cold=True) + policy.longest_s(None, cold=False)
         assert 0.75 * budget < longest <= budget
 
     @given(st.integers(1, 400), st.sampled_from([8.0, 30.0, 60.0]))

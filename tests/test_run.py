@@ -294,7 +294,7 @@ class TestResume:
     def test_a_record_of_a_backend_that_is_not_here_says_so(self, tmp_path: Path) -> None:
         head = msgspec.structs.replace(header(), backend="abacus")
         path = write_record(tmp_path, head, [], complete=False)
-        with pytest.raises(BackendUnavailable, match="no backend 'abacus', only cpu, replay; upgrade"):
+        with pytest.raises(BackendUnavailable, match="no backend 'abacus', only cuda, cpu, replay; upgrade"):
             resume(path, tool=TOOL, on_event=silent)
 
 

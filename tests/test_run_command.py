@@ -51,7 +51,7 @@ def chipbench(*args: str | Path) -> Answer:
 @pytest.fixture(autouse=True)
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure for milliseconds, in a folder of our own."""
-    monkeypatch.setattr("bench.run.planning.fitted", lambda _cells, _budget: TINY)
+    monkeypatch.setattr("bench.run.planning.fitted", lambda *_args, **_more: TINY)
     monkeypatch.setattr(environment, "busy_share", lambda: None)
     monkeypatch.setenv("CHIPBENCH_RESULTS", str(tmp_path / "results"))
     monkeypatch.chdir(tmp_path)

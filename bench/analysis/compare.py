@@ -6,7 +6,7 @@ A verdict (faster, slower, same) is not drawn here; a ratio with its interval is
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from bench.devices.base import Origin
 from bench.errors import RecordError
@@ -18,6 +18,7 @@ from bench.units import Dtype
 from bench.workloads.base import Cell
 
 Kind = Origin | Literal["published"]
+PER_CLOCK: Final = "flop_per_clock_per_sm"
 
 
 class Estimate(NamedTuple):
@@ -113,6 +114,24 @@ def published_peak(chip: Chip, dtype: Dtype) -> Estimate | None:
     figure = chip.first_known(dtype.figures)
     value = None if figure is None else figure.in_base_units(figure.value)
     return Estimate(float(value), None, figure) if isinstance(value, int | float) else None
+
+
+def peak_at_clock(chip: Chip, dtype: Dtype, sm_clock_hz: float) -> Estimate | None:
+    """Return the dense peak at the clock that was held: SMs × FLOP per clock and SM × clock; None if not sourced.
+
+    The FLOP per clock stand under the name of the published peak that the format is held against.
+    """
+    peak = chip.first_known(dtype.figures)
+    if peak is None:
+        return None
+    per_clock = chip.first_known((f"{PER_CLOCK}.{peak.name}",))
+    sms = chip.first_known(("sm_count",))
+    if per_clock is None or sms is None:
+        return None
+    count, each = sms.in_base_units(sms.value), per_clock.in_base_units(per_clock.value)
+    if not isinstance(count, int | float) or not isinstance(each, int | float):
+        return None
+    return Estimate(float(count * each * sm_clock_hz), None, per_clock)
 
 
 def ratio(numerator: Estimate, denominator: Estimate) -> Ratio:

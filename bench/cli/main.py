@@ -15,6 +15,10 @@ from bench.version import VERSION
 # In the order in which people use them. The help stands here too, so that `--help` imports no command.
 COMMANDS: Final = MappingProxyType(
     {
+        "devices": (
+            "bench.cli.devices",
+            "Show the GPUs here, which chip each is, and whether they are fit to measure.",
+        ),
         "run": ("bench.cli.run", "Measure this machine and save a record."),
         "compare": ("bench.cli.compare", "Hold records and chips against each other."),
         "chips": ("bench.cli.chips", "Show what is published for chips, with sources."),

@@ -16,12 +16,19 @@ from bench.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.published.chips import Catalogue
     from bench.run.request import Request
     from bench.run.session import Outcome
 
 # What decides the plan, so that a resumed or replayed record, which has its own, cannot take them.
-_PLAN_OPTIONS: Final = ("backend", "source", "dtypes", "sizes", "shapes", "quick", "processes", "identify")
+_PLAN_OPTIONS: Final = (
+    "backend", "source", "dtypes", "sizes", "shapes", "quick", "sweep", "thorough", "sustained", "data",
+    "processes", "identify",
+)  # fmt: skip
 _FLAGS: Final = {"source": "from", "dtypes": "dtype", "sizes": "size", "shapes": "shape"}
+_BEST: Final = "best"
+_BOTH: Final = "both"
+_LIBRARIES: Final = (_BEST, _BOTH, "cublaslt", "cupy.matmul")
 _DEFAULT_RESULTS: Final = Path("results")
 
 
@@ -56,7 +63,7 @@ class _ShapeType(click.ParamType[tuple[int, ...]]):
 @click.command("run", context_settings=CONTEXT)
 @click.option(
     "--backend",
-    type=click.Choice(["auto", "cpu", "replay"]),
+    type=click.Choice(["auto", "cuda", "cpu", "replay"]),
     default="auto",
     show_default=True,
     help="What to measure; auto takes the best that runs here.",
@@ -73,7 +80,31 @@ class _ShapeType(click.ParamType[tuple[int, ...]]):
     metavar="MxNxK",
     help="D[M,N] = A[M,K]·B[K,N]; repeatable.",
 )
-@click.option("--quick", is_flag=True, help="About 8 s in all; wider intervals.")
+@click.option(
+    "--library",
+    type=click.Choice(_LIBRARIES),
+    default=_BEST,
+    show_default=True,
+    help="On a GPU: measure both and show the better, show both, or measure one.",
+)
+@click.option("--quick", is_flag=True, help="About 8 s in all (a GPU takes longer); wider intervals.")
+@click.option("--sweep", is_flag=True, help="Squares from 1024 to 16384, as far as they fit.")
+@click.option(
+    "--thorough", is_flag=True, help="The sweep, and at the default size bursts after rest and all kinds of data."
+)
+@click.option(
+    "--sustained",
+    type=click.FloatRange(min=1.0, max=7 * 86400.0),
+    metavar="SECONDS",
+    help="Load it this long in each format, after the power limit has settled.",
+)
+@click.option(
+    "--data",
+    type=click.Choice(["normal", "zeros", "constant", "all"]),
+    default="normal",
+    show_default=True,
+    help="What the operands hold; predictable data run faster than real ones.",
+)
 @click.option(
     "--processes",
     type=click.IntRange(1, 99),
@@ -99,22 +130,25 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - Cl
       chipbench run
       chipbench run --quick --format json
       chipbench run --dtype fp32 --size 1024 --size 4096
+      chipbench run --dtype bf16 --sustained 60
       chipbench run --resume results/cpu-…/….jsonl
     """  # noqa: D301 - \b is Click's mark for a block to keep
     from bench.run.session import stop_on_signals  # noqa: PLC0415 - `--help` must not load it
 
     started = monotonic()
     given = {name for name in options if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    catalogue = catalogue_from(options["specs_dir"])
     with stop_on_signals():
         if options["resume"] is not None:
-            outcomes = [_resume(options["resume"], given)]
+            outcomes = [_resume(options["resume"], _of_plan(options, given))]
         else:
-            outcomes = _measure(_request(options, given))
-        _report(outcomes, options, monotonic() - started)
+            outcomes = _measure(_request(options, given, catalogue))
+        _report(outcomes, options, catalogue, monotonic() - started)
 
 
-def _request(options: dict[str, Any], given: set[str]) -> "Request":
-    from bench.run.request import Request  # noqa: PLC0415 - `--help` must not load it
+def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue") -> "Request":
+    from bench.run.planning import ALL_DATA, Wish  # noqa: PLC0415 - `--help` must not load it
+    from bench.run.request import Request  # noqa: PLC0415
     from bench.workloads.base import Shape  # noqa: PLC0415
 
     replaying = options["backend"] == "replay"
@@ -122,19 +156,34 @@ def _request(options: dict[str, Any], given: set[str]) -> "Request":
         message = "--backend replay and --from RECORD go together"
         raise click.UsageError(message)
     if replaying:
-        _refuse(given & {*_PLAN_OPTIONS} - {"backend", "source"}, "a replay takes its plan from the record")
+        _refuse(_of_plan(options, given) - {"backend", "source"}, "a replay takes its plan from the record")
     squares = [(size, size, size) for size in options["sizes"]]
+    wish = Wish(
+        dtypes=options["dtypes"],
+        shapes=[Shape(m=m, n=n, k=k) for m, n, k in (*squares, *options["shapes"])],
+        libraries=() if options["library"] in {_BEST, _BOTH} else (options["library"],),
+        data=ALL_DATA if options["data"] == "all" else (options["data"],),
+        quick=options["quick"],
+        sweep=options["sweep"],
+        thorough=options["thorough"],
+        sustained_s=options["sustained"],
+    )
     return Request(
         tool=VERSION,
         backend=options["backend"],
         source=options["source"],
-        dtypes=options["dtypes"],
-        shapes=[Shape(m=m, n=n, k=k) for m, n, k in (*squares, *options["shapes"])],
-        quick=options["quick"],
+        wish=wish,
+        chips=catalogue.all(),
         processes=options["processes"],
         results=None if replaying and "results_dir" not in given else options["results_dir"],
         identify=options["identify"],
     )
+
+
+def _of_plan(options: dict[str, Any], given: set[str]) -> set[str]:
+    """Return the options given that decide a plan; one library does, which of several to show does not."""
+    one_library = {"library"} if options["library"] not in {_BEST, _BOTH} else set()
+    return given & {*_PLAN_OPTIONS} | one_library
 
 
 def _refuse(clash: set[str], why: str) -> None:
@@ -149,18 +198,18 @@ def _measure(request: "Request") -> "list[Outcome]":
     from bench.run.request import execute, prepare  # noqa: PLC0415
 
     prepared = prepare(request)
-    if prepared.note:
-        say(prepared.note)
+    for note in prepared.notes:
+        say(note)
     with progress(prepared.longest_s(request.processes)) as on_event:
         return execute(prepared, request, on_event)
 
 
-def _resume(path: Path, given: set[str]) -> "Outcome":
+def _resume(path: Path, clash: set[str]) -> "Outcome":
     from bench.cli.progress import progress  # noqa: PLC0415 - `--help` must not load it
     from bench.records.record import read_lines  # noqa: PLC0415
     from bench.run.session import longest_left, resume  # noqa: PLC0415
 
-    _refuse(given & {*_PLAN_OPTIONS}, "--resume takes its plan from the record")
+    _refuse(clash, "--resume takes its plan from the record")
     lines = read_lines(path)
     if lines.footer is not None:
         say(f"{path} is complete: nothing to resume")
@@ -168,11 +217,10 @@ def _resume(path: Path, given: set[str]) -> "Outcome":
         return resume(path, tool=VERSION, on_event=on_event)
 
 
-def _report(outcomes: "list[Outcome]", options: dict[str, Any], seconds: float) -> None:
+def _report(outcomes: "list[Outcome]", options: dict[str, Any], catalogue: "Catalogue", seconds: float) -> None:
     """Print the table, then where it was saved and what to do next; exit with what the outcome has."""
     from bench.report.measured import Run, run_view  # noqa: PLC0415 - `--help` must not load it
 
-    catalogue = catalogue_from(options["specs_dir"])
     last = outcomes[-1]
     own = catalogue.chip(last.header.device.chip) if last.header.device.chip in catalogue.ids else None
     paths = [str(outcome.path) for outcome in outcomes if outcome.path is not None]
@@ -182,6 +230,7 @@ def _report(outcomes: "list[Outcome]", options: dict[str, Any], seconds: float) 
         paths=paths,
         seconds=seconds,
         interrupted=last.stopped_by is not None,
+        best_only=options["library"] == _BEST,
     )
     show(run_view(run, own, [catalogue.resolve(name).chip for name in catalogue.context]), options["format_name"])
     for path in paths:

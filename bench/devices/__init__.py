@@ -11,7 +11,9 @@ from typing import Final, cast
 from bench.devices.base import Backend
 from bench.errors import BackendUnavailable
 
-BACKENDS: Final = MappingProxyType({"cpu": "bench.devices.cpu", "replay": "bench.devices.replay"})
+BACKENDS: Final = MappingProxyType(
+    {"cuda": "bench.devices.cuda", "cpu": "bench.devices.cpu", "replay": "bench.devices.replay"}
+)
 
 
 def open_backend(name: str) -> Backend:

@@ -1,6 +1,8 @@
 """What every backend is: it owns operands, timing, correctness and identity; `measure` owns when to stop."""
 
 from collections.abc import Mapping, Sequence
+from time import sleep
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -11,10 +13,14 @@ Origin = Literal["measured", "replayed", "simulated"]
 
 
 class CellDefaults(NamedTuple):
-    """What a backend fills into a cell: the library that multiplies, and how calls use the cache."""
+    """What a backend fills into a cell: the libraries that multiply, and how calls use the cache.
 
-    library: str
+    `sizes` are the square sizes from which a run without one chooses, small to large.
+    """
+
+    libraries: tuple[str, ...]
     l2: L2Mode
+    sizes: tuple[int, ...]
 
 
 class Caveat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +35,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `folder` is the name under which its records lie: a chip's id, `cpu-<model>` or `unknown-<pci id>`. `key`
     is a keyed hash that tells devices of one results folder apart without naming them; `host` is recorded only
-    on request.
+    on request. `pci_device_id` (four hex digits), `sm_count`, `memory_bytes` and `mig` are what a chip is
+    identified by; `identified_by` says in words what decided.
     """
 
     kind: str
@@ -38,6 +45,13 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     chip: str | None = None
     key: str | None = None
     host: str | None = None
+    pci_device_id: str | None = None
+    sm_count: int | None = None
+    memory_bytes: int | None = None
+    compute_capability: str | None = None
+    l2_bytes: int | None = None
+    mig: bool = False
+    identified_by: str | None = None
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -54,12 +68,14 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Block(msgspec.Struct, frozen=True, kw_only=True):
-    """One timed block of back-to-back calls: their mean, and cycles and clock while it ran where known."""
+    """One timed block of back-to-back calls: their mean, and what the clock and the sensors said where known."""
 
     calls: int
     seconds_per_call: float
     cycles_per_call: float | None = None
     sm_clock_hz: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -90,8 +106,38 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     product_error: float | None
 
 
+class Spread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The least, the median and the most of some sensor readings, in base units."""
+
+    least: float
+    median: float
+    most: float
+
+
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the device's sensors said while samples were taken; a sensor that was silent is absent.
+
+    `readings` in `seconds` of watching. Clocks in Hz, `power_w` in watts as sampled, `temperature_c` in °C.
+    `energy_j` is the difference of the device's energy counter over `energy_s` seconds, only where that is 3 s or
+    more: on some chips the power sensor sees a quarter of the time. `event_reasons`: by name, the share of
+    readings in which the clock was held back for that reason; None where the device does not tell, empty where
+    nothing held it back. `lost` says why the readings ended early.
+    """
+
+    readings: int
+    seconds: float
+    sm_clock_hz: Spread | None = None
+    memory_clock_hz: Spread | None = None
+    power_w: Spread | None = None
+    temperature_c: Spread | None = None
+    energy_j: float | None = None
+    energy_s: float | None = None
+    event_reasons: dict[str, float] | None = None
+    lost: str | None = None
+
+
 class Task(Protocol):
-    """A cell made ready on a device: operands allocated, algorithm chosen, nothing left to do but calls."""
+    """A cell made ready on a device: operands allocated, nothing left to do but calls."""
 
     @property
     def cold(self) -> bool:
@@ -103,8 +149,38 @@ class Task(Protocol):
         """What the inputs hold, by operand."""
         ...
 
+    @property
+    def candidates(self) -> Sequence[Mapping[str, str | int]]:
+        """What could compute this cell, described: the library's algorithms. Fewer than two: nothing to choose."""
+        ...
+
+    def use(self, candidate: int) -> None:
+        """Let the blocks that follow, and the check, use this one of `candidates`; at first it is number 0."""
+        ...
+
+    @property
+    def algorithm(self) -> Mapping[str, str | int]:
+        """What runs now, and how it is timed."""
+        ...
+
     def block(self, calls: int) -> Block | None:
-        """Run `calls` calls back to back and return their time; None when a replay has no more of them."""
+        """Run about `calls` calls back to back and return their time; None when a replay has no more of them."""
+        ...
+
+    def rest(self, seconds: float) -> None:
+        """Let the device idle."""
+        ...
+
+    def watch(self) -> None:
+        """Begin to note what the sensors say."""
+        ...
+
+    def observed(self) -> Telemetry | None:
+        """Return what the sensors said since `watch`; None where there are none."""
+        ...
+
+    def caveats(self) -> Sequence[Caveat]:
+        """Return what about this task's own calls bends its blocks, as seen so far."""
         ...
 
     def verify(self) -> Check:
@@ -114,6 +190,31 @@ class Task(Protocol):
     def close(self) -> None:
         """Release the operands."""
         ...
+
+
+class PlainTask:
+    """A task of one algorithm on a device without sensors: the rest of the protocol for `cpu`-like backends."""
+
+    candidates: Sequence[Mapping[str, str | int]] = ()
+    algorithm: Mapping[str, str | int] = MappingProxyType({})
+
+    def use(self, candidate: int) -> None:
+        """Do nothing: there is one way only."""
+
+    def rest(self, seconds: float) -> None:
+        """Sleep."""
+        sleep(seconds)
+
+    def watch(self) -> None:
+        """Do nothing: there are no sensors."""
+
+    def observed(self) -> Telemetry | None:
+        """Return None: there are no sensors."""
+        return None
+
+    def caveats(self) -> Sequence[Caveat]:
+        """Return nothing."""
+        return ()
 
 
 class Backend(Protocol):
@@ -150,8 +251,15 @@ class Backend(Protocol):
         """Return what about this machine, now, may bend a measurement."""
         ...
 
-    def refusal(self, operation: str, dtype: str) -> str | None:
-        """Return None if this backend offers `dtype` for `operation`, else the reason why not."""
+    def refusal(self, operation: str, dtype: str, library: str | None = None) -> str | None:
+        """Return None if this backend offers `dtype` for `operation`, else the reason why not.
+
+        With a `library` the question is whether that one does; without, whether any does.
+        """
+        ...
+
+    def misfit(self, cell: Cell) -> str | None:
+        """Return why an offered dtype cannot be measured in this cell's shape, or None."""
         ...
 
     def bytes_needed(self, cell: Cell) -> int:

@@ -12,8 +12,18 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from bench.devices import environment as env
-from bench.devices.base import Block, Caveat, CellDefaults, Check, Device, Environment, OperandData, Origin
-from bench.devices.check import TOLERANCES, Matrix, check_product, worst
+from bench.devices.base import (
+    Block,
+    Caveat,
+    CellDefaults,
+    Check,
+    Device,
+    Environment,
+    OperandData,
+    Origin,
+    PlainTask,
+)
+from bench.devices.check import Matrix, check_product, plain, tolerance_of, worst
 from bench.units import DTYPES, STORED_BYTES
 from bench.workloads.base import Cell
 
@@ -27,7 +37,7 @@ _GPU_ONLY: Final = "{0} is a format of GPU tensor cores, which a CPU lacks"
 _REFUSALS: Final = MappingProxyType({"fp16": _NO_BLAS, "bf16": _NO_BLAS, "fp16_acc16": _NO_BLAS, "int8": _WRAPS})
 
 
-class CpuTask:
+class CpuTask(PlainTask):
     """One matrix multiply on one set of operands (`hot`), which `numpy.matmul` overwrites call after call."""
 
     def __init__(self, cell: Cell, seed: int, *, cold: bool) -> None:
@@ -77,8 +87,8 @@ class CpuTask:
     def _verify_once(self) -> Check:
         self._d.fill(np.nan)
         self.block(1)
-        tolerance = TOLERANCES[self._cell.input or ""]
-        return check_product(self._a, self._b, self._d, tolerance=tolerance, seed=self._seed)
+        held = plain(self._a), plain(self._b.T), plain(self._d)
+        return check_product(*held, tolerance=tolerance_of(self._cell), seed=self._seed)
 
     def close(self) -> None:
         """Release the operands."""
@@ -92,7 +102,7 @@ class CpuBackend:
     origin: Origin = "measured"
     # One set of operands: a CPU's matrix multiply is bound by arithmetic at the sizes offered, and the last
     # level's true share is not to be had on a virtual machine.
-    defaults = CellDefaults(library="numpy.matmul", l2="hot")
+    defaults = CellDefaults(libraries=("numpy.matmul",), l2="hot", sizes=(512, 1024, 2048, 4096, 8192))
 
     def __init__(self) -> None:
         self._cold = True
@@ -137,13 +147,19 @@ class CpuBackend:
             found.append(Caveat(code="busy", values={"share": share}))
         return found
 
-    def refusal(self, operation: str, dtype: str) -> str | None:
+    def refusal(self, operation: str, dtype: str, library: str | None = None) -> str | None:
         """Return why NumPy's BLAS cannot multiply in `dtype`, or None for fp32 and fp64."""
         if operation != "matmul":
             return f"the CPU backend measures matmul only, not {operation}"
+        if library not in (None, *self.defaults.libraries):
+            return f"the CPU backend multiplies with {', '.join(self.defaults.libraries)} only, not {library}"
         if DTYPES[dtype].name in _TYPES:
             return None
         return _REFUSALS.get(dtype, _GPU_ONLY).format(dtype)
+
+    def misfit(self, cell: Cell) -> str | None:  # noqa: ARG002 - as the protocol has it
+        """Return None: NumPy multiplies any shape."""
+        return None
 
     def bytes_needed(self, cell: Cell) -> int:
         """Return the bytes of the three matrices and of the parts that are copied to FP64 to check them."""

@@ -5,7 +5,6 @@ import os
 import platform
 import re
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -119,6 +118,26 @@ def cuda_driver_version() -> int | None:
     return version.value if status == 0 and version.value > 0 else None
 
 
-def has_cupy() -> bool:
-    """Whether a CuPy is installed (it is not imported: that takes a second)."""
-    return find_spec("cupy") is not None
+def loaded_libraries(*names: str) -> dict[str, str]:
+    """Return where this process has loaded each library from, by name; one that is not loaded is absent.
+
+    A path is shown from `site-packages` on, or whole where it is the system's; elsewhere only the file's name,
+    since a path may name a user.
+    """
+    try:
+        text = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    found = {}
+    for path in sorted({line.split(maxsplit=5)[5] for line in text.splitlines() if line.count("/") > 0}):
+        stem = Path(path).name.split(".so")[0]
+        if stem in names:
+            found[stem] = _impersonal(path)
+    return found
+
+
+def _impersonal(path: str) -> str:
+    _, found, inside = path.partition("site-packages/")
+    if found:
+        return found + inside
+    return path if path.startswith(("/usr/", "/opt/", "/lib")) else Path(path).name

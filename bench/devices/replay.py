@@ -3,11 +3,22 @@
 A replay knows samples only. Whatever a table shows of it was computed anew from them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
-from bench.devices.base import Block, Caveat, CellDefaults, Check, Device, Environment, OperandData, Origin
+from bench.devices.base import (
+    Block,
+    Caveat,
+    CellDefaults,
+    Check,
+    Device,
+    Environment,
+    OperandData,
+    Origin,
+    PlainTask,
+    Telemetry,
+)
 from bench.errors import InvalidRequest
 from bench.workloads.base import Cell
 
@@ -15,46 +26,75 @@ _NEVER_CHECKED: Final = Check(passed=False, tolerance=0.0, rows=0, rows_error=0.
 
 
 class Call(NamedTuple):
-    """The mean of one recorded block: seconds per call, and cycles and clock where they were recorded."""
+    """The mean of one recorded block: seconds per call, and what else was recorded of it.
+
+    `calls` is how many calls the block had; None takes as many as are asked for.
+    """
 
     seconds: float
     cycles: float | None = None
     sm_clock_hz: float | None = None
+    power_w: float | None = None
+    temperature_c: float | None = None
+    calls: int | None = None
 
 
 class Script(NamedTuple):
-    """What one cell replays: its blocks in order, warm-up first, and the check that was made of it."""
+    """What one cell replays: its blocks in order (warm-up, search, samples), and what was noted beside them.
+
+    `candidates` are the algorithms that were searched, `timed` how the blocks were timed (which `algorithm` says
+    beside the candidate that is used).
+    """
 
     calls: Iterable[Call]
     cold: bool = False
     check: Check = _NEVER_CHECKED
     data: Mapping[str, OperandData] = MappingProxyType({})
+    candidates: Sequence[Mapping[str, str | int]] = ()
+    algorithm: Mapping[str, str | int] = MappingProxyType({})
+    telemetry: Telemetry | None = None
+    caveats: Sequence[Caveat] = ()
 
 
-class ReplayTask:
-    """One cell's recorded blocks, handed out in their order, however many calls are asked for."""
+class ReplayTask(PlainTask):
+    """One cell's recorded blocks, handed out in their order."""
 
     def __init__(self, script: Script) -> None:
         self.cold = script.cold
         self.data = script.data
-        self._check = script.check
+        self.candidates = script.candidates
+        self.algorithm = script.algorithm
+        self._script = script
         self._calls: Iterator[Call] = iter(script.calls)
 
     def block(self, calls: int) -> Block | None:
-        """Return the next recorded block, as long as `calls` of its calls took; None after the last."""
+        """Return the next recorded block, of `calls` calls if the record does not say; None after the last."""
         call = next(self._calls, None)
         if call is None:
             return None
         return Block(
-            calls=calls,
+            calls=call.calls or calls,
             seconds_per_call=call.seconds,
             cycles_per_call=call.cycles,
             sm_clock_hz=call.sm_clock_hz,
+            power_w=call.power_w,
+            temperature_c=call.temperature_c,
         )
+
+    def rest(self, seconds: float) -> None:
+        """Do nothing: the device rested when it was measured."""
+
+    def observed(self) -> Telemetry | None:
+        """Return what the sensors said then."""
+        return self._script.telemetry
+
+    def caveats(self) -> Sequence[Caveat]:
+        """Return what was noticed then."""
+        return self._script.caveats
 
     def verify(self) -> Check:
         """Return the recorded check: there is no product here to check again."""
-        return self._check
+        return self._script.check
 
     def close(self) -> None:
         """Do nothing: no operand was allocated."""
@@ -75,8 +115,8 @@ class ReplayBackend:
     ) -> None:
         self.origin: Origin = origin
         self._scripts, self._device, self._environment = scripts, device, environment
-        first = next(iter(scripts))
-        self.defaults = CellDefaults(library=first.library or "", l2=first.l2 or "hot")
+        libraries = tuple(dict.fromkeys(cell.library or "" for cell in scripts))
+        self.defaults = CellDefaults(libraries=libraries, l2=next(iter(scripts)).l2 or "hot", sizes=())
 
     def device(self) -> Device:
         """Return the device that the samples came from."""
@@ -94,12 +134,16 @@ class ReplayBackend:
         """Return nothing: this machine's state does not touch recorded samples."""
         return []
 
-    def refusal(self, operation: str, dtype: str) -> str | None:
+    def refusal(self, operation: str, dtype: str, library: str | None = None) -> str | None:
         """Return None for what the scripts hold."""
         for cell in self._scripts:
-            if cell.operation == operation and cell.dtype is not None and cell.dtype.name == dtype:
+            if (cell.operation, cell.dtype_name) == (operation, dtype) and library in (None, cell.library):
                 return None
         return f"the record to replay holds no {operation} in {dtype}"
+
+    def misfit(self, cell: Cell) -> str | None:  # noqa: ARG002 - as the protocol has it
+        """Return None: what was recorded did fit."""
+        return None
 
     def bytes_needed(self, cell: Cell) -> int:  # noqa: ARG002 - as the protocol has it
         """Return 0: nothing is allocated."""

@@ -4,9 +4,13 @@ from typing import Final
 
 import msgspec
 
+BURST: Final = "burst"
+SUSTAINED: Final = "sustained"
+
 QUICK_BUDGET_S: Final = 8.0
 CPU_BUDGET_S: Final = 30.0
 GPU_BUDGET_S: Final = 60.0
+GPU_OVERHEAD_S: Final = 0.8  # a cell: filling its operands, searching algorithms, checking the product
 
 _OVERHEAD_S: Final = 1.0  # imports, the probe for sizes, filling and checking
 _LEAST_CAP_S: Final = 0.8  # room for six blocks and a little more
@@ -19,6 +23,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `warm_up_least_s` and at most `warm_up_most_s` (`cold_warm_up_most_s` for a process's first cell). Then
     blocks of at least `block_s` are sampled, six or more, until the median's interval is within ±`target` or
     `cap_s` is spent.
+
+    Where a library offers several algorithms, each is timed in `search_passes` shuffled rounds of blocks of at
+    least `search_block_s`, and the best `finalists` again in `final_rounds` of blocks four times as long.
+
+    `burst` cells rest `rest_s` before each sample. Cells of a sustained load first run until their rate and clock
+    are flat over `settled_window_s`, at most `settle_most_s`, so that the power limit has done its work.
     """
 
     seed: int = 20250409
@@ -29,19 +39,35 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     warm_up_least_s: float = 0.5
     warm_up_most_s: float = 3.0
     cold_warm_up_most_s: float = 10.0
+    search_passes: int = 3
+    search_block_s: float = 0.005
+    finalists: int = 3
+    final_rounds: int = 5
+    rest_s: float = 2.0
+    settled_window_s: float = 5.0
+    settle_most_s: float = 60.0
 
-    def longest_s(self, *, cold: bool) -> float:
-        """Return the most device seconds that one cell takes, if a call is short against a block."""
-        return (self.cold_warm_up_most_s if cold else self.warm_up_most_s) + self.cap_s
+    def longest_s(self, regime: str | None, *, cold: bool) -> float:
+        """Return the most seconds that one cell takes, if a call is short against a block."""
+        warm_up = self.cold_warm_up_most_s if cold else self.warm_up_most_s
+        seconds = sustained_s(regime)
+        return warm_up + (self.cap_s if seconds is None else self.settle_most_s + seconds)
 
 
-def fitted(cells: int, budget_s: float) -> Policy:
+def sustained_s(regime: str | None) -> float | None:
+    """Return how long a cell's load is sustained ("sustained:30" is 30 s), None if it is not of that regime."""
+    name, _, seconds = (regime or "").partition(":")
+    return float(seconds) if name == SUSTAINED else None
+
+
+def fitted(cells: int, budget_s: float, *, overhead_s: float = 0.0) -> Policy:
     """Return the policy under which `cells` cells take about `budget_s` seconds in all, at the longest.
 
-    Warm-up may take a quarter of the budget for the first cell and an eighth for another, within the limits of
-    `Policy`; sampling shares the rest. With very many cells the budget gives way, not the method.
+    Warm-up may take a quarter of the budget for the first cell, and for another an eighth, or its share of a third
+    but a second at least, within the limits of `Policy`; sampling shares what is left after `overhead_s` a cell
+    (filling, searching, checking). With very many cells the budget gives way, not the method.
     """
     cold = min(10.0, budget_s / 4)
-    warm = min(3.0, budget_s / 8)
-    cap = (budget_s - _OVERHEAD_S - cold - (cells - 1) * warm) / cells
+    warm = round(min(3.0, budget_s / 8, max(1.0, budget_s / 3 / cells)), 2)
+    cap = (budget_s - _OVERHEAD_S - cold - (cells - 1) * warm) / cells - overhead_s
     return Policy(cap_s=max(_LEAST_CAP_S, round(cap, 2)), warm_up_most_s=warm, cold_warm_up_most_s=cold)

@@ -2,15 +2,17 @@
 
 import math
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
+from statistics import median
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
 
-from bench.devices.base import Caveat, Check, Device, Environment, Origin
+from bench.devices.base import Caveat, Check, Device, Environment, Origin, Telemetry
 from bench.errors import RecordError, one_line
-from bench.measure.loop import Measurement, Stop
+from bench.measure.loop import Measurement, Samples, Stop
 from bench.measure.policy import Policy
 from bench.stats import Summary, summarise
 from bench.workloads.base import Cell, Plan
@@ -18,6 +20,8 @@ from bench.workloads.base import Cell, Plan
 # 1 (0.1.0): the first. A new field with a default does not need a new number; a changed meaning does, and
 # then a function here that turns the old lines into new ones, and one old file in tests/data/.
 SCHEMA: Final = 1
+_MAY_BE_ZERO: Final = ("power_w", "temperature_c")  # sensors lie, and are recorded as they do
+_COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,7 +74,19 @@ class Footer(
     seconds: float
 
 
-Line = Header | Measurement | Resumed | Footer
+class Chunk(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="samples"
+):
+    """Samples of a sustained cell, written while it runs; its measurement, later, holds only those after them.
+
+    Where a `resumed` line follows instead, they are of an attempt that was cut off, and count for nothing.
+    """
+
+    cell: Cell
+    samples: Samples
+
+
+Line = Header | Measurement | Chunk | Resumed | Footer
 
 
 class _Peek(msgspec.Struct, frozen=True):
@@ -94,7 +110,10 @@ class Lines(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """A measurement with its samples reduced to a summary; `summary` is None if the cell failed."""
+    """A measurement with its samples reduced to a summary; `summary` is None if the cell failed.
+
+    `cycles` is the summary of cycles per call and `sm_clock_hz` the median clock, None where the device told none.
+    """
 
     cell: Cell
     summary: Summary | None
@@ -103,6 +122,10 @@ class Reading(NamedTuple):
     warnings: tuple[Caveat, ...]
     failure: str | None
     passed: bool
+    cycles: Summary | None = None
+    sm_clock_hz: float | None = None
+    algorithm: Mapping[str, str | int] = MappingProxyType({})
+    telemetry: Telemetry | None = None
 
 
 class Record(NamedTuple):
@@ -123,7 +146,8 @@ def encode_line(line: Line) -> bytes:
 
 def reduce(measurement: Measurement) -> Reading:
     """Return the measurement's summary, computed from its samples, without the samples."""
-    values = measurement.samples.seconds_per_call
+    samples = measurement.samples
+    values, cycles, clocks = samples.seconds_per_call, samples.cycles_per_call, samples.sm_clock_hz
     return Reading(
         cell=measurement.cell,
         summary=summarise(values) if values else None,
@@ -132,6 +156,10 @@ def reduce(measurement: Measurement) -> Reading:
         warnings=measurement.warnings,
         failure=measurement.failure,
         passed=measurement.passed,
+        cycles=summarise(cycles) if cycles else None,
+        sm_clock_hz=median(clocks) if clocks else None,
+        algorithm=measurement.algorithm,
+        telemetry=measurement.telemetry,
     )
 
 
@@ -178,18 +206,27 @@ def _sorted_out(
     path: Path, header: Header, rest: Iterable[Line]
 ) -> tuple[tuple[Measurement, ...], int, Footer | None]:
     found: dict[Cell, Measurement] = {}
+    begun: dict[Cell, Samples] = {}
     resumed = 0
     footer: Footer | None = None
     for number, line in enumerate(rest, start=2):
         if footer is not None:
             raise _damaged(path, f"line {number} follows the footer")
         match line:
+            case Chunk():
+                _check_expected(path, number, line.cell, header.plan, found)
+                _check_columns(path, number, line.samples)
+                begun[line.cell] = begun.get(line.cell, Samples()).then(line.samples)
             case Measurement():
                 _check_expected(path, number, line.cell, header.plan, found)
-                _check_samples(path, number, line)
-                found[line.cell] = line
+                _check_columns(path, number, line.samples)
+                whole = begun.pop(line.cell, Samples()).then(line.samples)
+                measurement = msgspec.structs.replace(line, samples=whole)
+                _check_measurement(path, number, measurement)
+                found[line.cell] = measurement
             case Resumed():
                 resumed += 1
+                begun.clear()
             case Footer():
                 _check_complete(path, number, line, len(found), len(header.plan.cells))
                 footer = line
@@ -205,22 +242,26 @@ def _check_expected(path: Path, number: int, cell: Cell, plan: Plan, found: Cont
         raise _damaged(path, f"line {number}: the cell was measured before: {cell.key}")
 
 
-def _check_samples(path: Path, number: int, measurement: Measurement) -> None:
-    samples, warm_up = measurement.samples, measurement.warm_up
-    seconds, lengths = [*samples.seconds_per_call], {len(samples.seconds_per_call)}
-    lengths |= {len(column) for column in (samples.cycles_per_call, samples.sm_clock_hz) if column is not None}
-    if len(lengths) > 1:
+def _check_columns(path: Path, number: int, samples: Samples) -> None:
+    columns = samples.columns()
+    if len({len(column) for column in columns.values()}) > 1:
         raise _damaged(path, f"line {number}: the columns of the samples differ in length")
+    for name, column in columns.items():
+        for value in column:
+            if not (math.isfinite(value) and (value > 0 or name in _MAY_BE_ZERO)):
+                raise _damaged(path, f"line {number}: {_COMPLAINTS.get(name, name + ' is {}').format(value)}")
+
+
+def _check_measurement(path: Path, number: int, measurement: Measurement) -> None:
+    samples, warm_up = measurement.samples, measurement.warm_up
     if warm_up is not None:
         clocks = warm_up.calls if warm_up.sm_clock_hz is None else warm_up.sm_clock_hz
         if not len(warm_up.seconds_per_call) == len(warm_up.calls) == len(clocks):
             raise _damaged(path, f"line {number}: the columns of the warm-up differ in length")
-        seconds += warm_up.seconds_per_call
-    for value in seconds:
-        if not (math.isfinite(value) and value > 0):
-            raise _damaged(path, f"line {number}: a call took {value} s")
-    if (measurement.stop == "failed") == bool(samples.seconds_per_call):
-        raise _damaged(path, f"line {number}: stop is {measurement.stop}, with {max(lengths)} samples")
+        _check_columns(path, number, Samples(seconds_per_call=warm_up.seconds_per_call))
+    count = len(samples.seconds_per_call)
+    if (measurement.stop == "failed") == bool(count):
+        raise _damaged(path, f"line {number}: stop is {measurement.stop}, with {count} samples")
 
 
 def _check_complete(path: Path, number: int, footer: Footer, found: int, planned: int) -> None:

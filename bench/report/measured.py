@@ -1,192 +1,258 @@
-"""The view of a run: each cell's rate with its interval, against published peaks; and the list of records."""
+"""The view of a run: each cell's rate with its interval, against the published peaks of its chip and of others."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from bench.analysis.compare import Estimate, is_above_peak, pooled_cells, published_peak, ratio
+import msgspec
+
+from bench.analysis.compare import Estimate, peak_at_clock, pooled_cells, published_peak, ratio
+from bench.devices.base import Telemetry
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
 from bench.report.columns import peak_text, rate_columns, shape_columns, unit_of
+from bench.report.measured_notes import notes
 from bench.report.view import Column, View, percent
-from bench.report.wording import failure, sentence
+from bench.report.wording import failure
 from bench.units import format_si
 from bench.workloads.base import Cell
 
 _ORIGINS: Final = {"measured": "Measured here", "replayed": "Replayed", "simulated": "Simulated"}
 # The versions that the title shows, with what stands before them; the BLAS's own text begins with its name.
-_SHOWN_VERSIONS: Final = {"driver": "driver", "cuda": "CUDA", "cupy": "CuPy", "numpy": "NumPy", "blas": ""}
-_OF_BLOCKS: Final = "The interval is that of the median of all blocks."
-_OF_PROCESSES: Final = "The rate is the median of the processes' rates, and the interval spans all of theirs."
+_GPU_VERSIONS: Final = {"driver": "driver", "cuda": "CUDA", "cupy": "CuPy", "cublaslt": "cublasLt"}
+_CPU_VERSIONS: Final = {"numpy": "NumPy", "blas": ""}
+HOST_LIMITED: Final = "host-limited"
 
 
 class Run(NamedTuple):
-    """What there is to show of a run: one list of readings per process, in the files `paths`."""
+    """What there is to show of a run: one list of readings per process, in the files `paths`.
+
+    With `best_only`, of the libraries that computed the same cell the fastest is shown.
+    """
 
     header: Header
     processes: Sequence[Sequence[Reading]]
     paths: Sequence[str]
     seconds: float
     interrupted: bool
+    best_only: bool = False
+
+
+class Shown(NamedTuple):
+    """A cell of the table: its rate, pooled over processes, and the first process's reading of it."""
+
+    cell: Cell
+    rate: Estimate | None
+    reading: Reading
+    best: bool
+
+    @property
+    def host_limited(self) -> bool:
+        """Whether the host, not the device, set the rate, so that it says nothing of a chip."""
+        return any(caveat.code == "launch_bound" for caveat in self.reading.warnings)
 
 
 def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
     """Return the view of a run; `own_chip` is the device's own, `context` the chips that every run is held to."""
-    rates = pooled_cells(run.processes)
-    readings = {reading.cell: reading for readings in reversed(run.processes) for reading in reversed(readings)}
-    shown = [cell for cell in run.header.plan.cells if cell in readings]
+    found = _found(run)
+    shown = [one for one in found if one.best or not run.best_only]
     against = [*([own_chip] if own_chip else []), *(chip for chip in context if chip != own_chip)]
-    heads = ["its published peak" if chip is own_chip else chip.id for chip in against]
+    columns = _columns(shown, own_chip, against)
     return View(
         title=_title(run),
-        columns=[
-            Column("dtype"),
-            Column("shape"),
-            Column("rate", "right"),
-            Column("95 % interval"),
-            *(Column(f"of {head}") for head in heads),
-        ],
-        rows=[_row(cell, rates.get(cell), readings[cell], against) for cell in shown],
-        records=[_record(run, cell, rates.get(cell), readings[cell]) for cell in shown],
-        document=_document(run, rates, readings, shown, against),
-        notes=_notes(run, rates, shown, own_chip),
+        columns=[column for column, _ in columns],
+        rows=[[texts[index] for _, texts in columns] for index in range(len(shown))],
+        records=[_record(run, one) for one in shown],
+        document=_document(run, found, own_chip, against),
+        notes=notes(run.header, run.processes, {one.cell: one.rate for one in shown}, own_chip),
     )
+
+
+def _found(run: Run) -> list[Shown]:
+    """Return every measured cell in the plan's order; the best of equal cells is the fastest library's."""
+    rates = pooled_cells(run.processes)
+    readings = {reading.cell: reading for readings in reversed(run.processes) for reading in reversed(readings)}
+    cells = [cell for cell in run.header.plan.cells if cell in readings]
+    best: dict[Cell, Cell] = {}
+    for cell in cells:
+        same = msgspec.structs.replace(cell, library=None)
+        rate, other = rates.get(cell), rates.get(best.get(same, cell))
+        if same not in best or (rate is not None and (other is None or rate.rate > other.rate)):
+            best[same] = cell
+    chosen = set(best.values())
+    return [Shown(cell, rates.get(cell), readings[cell], cell in chosen) for cell in cells]
+
+
+def _columns(
+    shown: Sequence[Shown], own_chip: Chip | None, against: Sequence[Chip]
+) -> list[tuple[Column, list[str]]]:
+    """Return each column with its texts; those that would say the same in every row are left out."""
+    columns = [
+        (Column("dtype"), [one.cell.dtype_label for one in shown]),
+        (Column("shape"), [str(one.cell.shape) for one in shown]),
+    ]
+    if len({one.cell.data for one in shown}) > 1:
+        columns.append((Column("data"), [one.cell.data or "" for one in shown]))
+    if len({one.cell.regime for one in shown}) > 1:
+        columns.append((Column("regime"), [one.cell.regime or "" for one in shown]))
+    if any(one.cell.l2 == "rotate" for one in shown):  # a GPU: two libraries measure it
+        columns.append((Column("library"), [one.cell.library or "" for one in shown]))
+    columns += [
+        (Column("rate", "right"), [_rate(one) for one in shown]),
+        (Column("95 % interval"), [_interval(one) for one in shown]),
+    ]
+    if len({one.cell.data for one in shown}) > 1:
+        columns.append((Column("÷ normal", "right"), _of_normal(shown)))
+    if any(one.reading.sm_clock_hz for one in shown):
+        columns.append((Column("clock", "right"), [_clock(one.reading) for one in shown]))
+    for chip in against:
+        head = "of its published peak" if chip is own_chip else f"of {chip.id}"
+        columns.append((Column(head), [_share(one, chip) for one in shown]))
+        at_clock = [_share_at_clock(one, chip) for one in shown] if chip is own_chip else []
+        if any(at_clock):
+            columns.append((Column("at the clock held", "right"), at_clock))
+    return columns
 
 
 def _title(run: Run) -> str:
     header = run.header
     versions, settings = header.environment.versions, header.environment.settings
-    parts = [f"{label} {versions[name]}".strip() for name, label in _SHOWN_VERSIONS.items() if name in versions]
+    labels = _GPU_VERSIONS if header.device.kind == "gpu" else _CPU_VERSIONS
+    parts = [f"{label} {versions[name]}".strip() for name, label in labels.items() if name in versions]
     if "blas_threads" in settings:
         parts.append(f"{settings['blas_threads']} threads")
     when = header.started.replace("T", " ").removesuffix("Z")
     source = f" from record {header.replay_of}" if header.replay_of else ""
-    return f"{_ORIGINS[header.origin]}{source}, {when} UTC: {header.device.name} ({', '.join(parts)})"
+    chip = f" = {header.device.chip}" if header.device.chip else ""
+    return f"{_ORIGINS[header.origin]}{source}, {when} UTC: {header.device.name}{chip} ({', '.join(parts)})"
 
 
-def _row(cell: Cell, rate: Estimate | None, reading: Reading, against: Sequence[Chip]) -> list[str]:
-    dtype = cell.dtype
-    head = [cell.dtype_name, str(cell.shape)]
-    if rate is None or dtype is None:
-        return [*head, "no rate", failure(reading) or "", *("" for _ in against)]
-    return [
-        *head,
-        format_si(rate.rate, dtype.rate_label),
-        _interval(rate, reading),
-        *(_share(rate, published_peak(chip, dtype), cell) for chip in against),
-    ]
+def _rate(one: Shown) -> str:
+    if one.rate is None or one.cell.dtype is None:
+        return "no rate"
+    return format_si(one.rate.rate, one.cell.dtype.rate_label)
 
 
-def _interval(rate: Estimate, reading: Reading) -> str:
+def _interval(one: Shown) -> str:
+    rate, reading = one.rate, one.reading
+    if rate is None:
+        return failure(reading) or ""
     if rate.half_width is None:
-        count = reading.summary.n if reading.summary else 0
-        return f"none ({count} blocks)"
+        return f"none ({reading.summary.n if reading.summary else 0} blocks)"
     why = {"time_cap": " (time cap)", "exhausted": " (no more blocks)"}.get(reading.stop, "")
     processes = f" ({rate.processes} processes)" if rate.processes > 1 else why
     return f"±{percent(rate.half_width, 2)}{processes}"
 
 
-def _share(rate: Estimate, peak: Estimate | None, cell: Cell) -> str:
-    if peak is None or peak.figure is None:
+def _of_normal(shown: Sequence[Shown]) -> list[str]:
+    """Return each rate over that of the same cell with normal data."""
+    normal = {msgspec.structs.replace(one.cell, data=None): one.rate for one in shown if one.cell.data == "normal"}
+    texts = []
+    for one in shown:
+        base = normal.get(msgspec.structs.replace(one.cell, data=None))
+        known = base is not None and one.rate is not None and one.cell.data != "normal"
+        texts.append(f"{one.rate.rate / base.rate:.3f}×" if known and one.rate and base else "")
+    return texts
+
+
+def _clock(reading: Reading) -> str:
+    return format_si(reading.sm_clock_hz, "Hz") if reading.sm_clock_hz else ""
+
+
+def _share(one: Shown, chip: Chip) -> str:
+    peak = published_peak(chip, one.cell.dtype) if one.cell.dtype else None
+    if one.rate is None or peak is None or peak.figure is None:
         return ""
-    return f"{percent(ratio(rate, peak).value)} of {peak_text(peak.figure, cell)}"
+    if one.host_limited:
+        return HOST_LIMITED
+    return f"{percent(ratio(one.rate, peak).value)} of {peak_text(peak.figure, one.cell)}"
 
 
-def _notes(run: Run, rates: Mapping[Cell, Estimate], shown: Sequence[Cell], own_chip: Chip | None) -> list[str]:
-    notes = [sentence(caveat) for caveat in run.header.warnings]
-    several = len(run.processes) > 1
-    means = _OF_PROCESSES if several else _OF_BLOCKS
-    notes.append(f"Held against published dense peaks. {means}")
-    for number, readings in enumerate(run.processes, start=1):
-        for reading in readings:
-            where = reading.cell.label + (f", process {number}" if several else "")
-            if not reading.passed:
-                notes.append(f"{where}: {failure(reading)}; kept in the record, used in no ratio")
-            notes += [f"{where}: {sentence(caveat)}" for caveat in reading.warnings]
-    capped = [r.cell.label for readings in run.processes for r in readings if r.stop == "time_cap"]
-    if capped:
-        target = percent(run.header.policy.target, 1)
-        names = ", ".join(dict.fromkeys(capped))
-        notes.append(f"{names}: sampling ended at the time cap, before ±{target} was reached")
-    notes += _above_peak(rates, own_chip)
-    missing = len(run.header.plan.cells) - len(shown)
-    if missing:
-        notes.append(f"interrupted: {missing} of {len(run.header.plan.cells)} cells are missing")
-    return notes
+def _at_clock(one: Shown, chip: Chip) -> Estimate | None:
+    clock, dtype = one.reading.sm_clock_hz, one.cell.dtype
+    if clock is None or dtype is None or one.rate is None or one.host_limited:
+        return None
+    return peak_at_clock(chip, dtype, clock)
 
 
-def _above_peak(rates: Mapping[Cell, Estimate], own_chip: Chip | None) -> list[str]:
-    found = []
-    for cell, rate in rates.items():
-        peak = published_peak(own_chip, cell.dtype) if own_chip and cell.dtype else None
-        if peak is not None and is_above_peak(ratio(rate, peak)):
-            found.append(
-                f"{cell.label}: above the published peak, which needs explaining: a clock over the sheet's, "
-                "predictable data, a lower accumulate precision, or another product than assumed"
-            )
-    return found
+def _share_at_clock(one: Shown, chip: Chip) -> str:
+    peak = _at_clock(one, chip)
+    return percent(ratio(one.rate, peak).value) if peak is not None and one.rate is not None else ""
 
 
-def _record(run: Run, cell: Cell, rate: Estimate | None, reading: Reading) -> dict[str, Any]:
-    summary = reading.summary
+def _record(run: Run, one: Shown) -> dict[str, Any]:
+    summary, cell = one.reading.summary, one.cell
     return {
         "origin": run.header.origin,
         "device": run.header.device.name,
         **shape_columns(cell),
+        "fast_accumulate": cell.fast_accumulate,
         "library": cell.library,
-        **rate_columns(rate),
+        "data": cell.data,
+        "regime": cell.regime,
+        **rate_columns(one.rate),
         "unit": unit_of(cell),
+        "sm_clock_hz": one.reading.sm_clock_hz,
+        "cycles_per_call": one.reading.cycles.median if one.reading.cycles else None,
+        "host_limited": one.host_limited,
         "samples": summary.n if summary else 0,
-        "processes": rate.processes if rate else 0,
-        "stop": reading.stop,
-        "passed": reading.passed,
+        "processes": one.rate.processes if one.rate else 0,
+        "stop": one.reading.stop,
+        "passed": one.reading.passed,
     }
 
 
-def _document(
-    run: Run,
-    rates: Mapping[Cell, Estimate],
-    readings: Mapping[Cell, Reading],
-    shown: Sequence[Cell],
-    against: Sequence[Chip],
-) -> dict[str, Any]:
+def _document(run: Run, found: Sequence[Shown], own_chip: Chip | None, against: Sequence[Chip]) -> dict[str, Any]:
     header = run.header
     return {
         "origin": header.origin,
-        "device": {"name": header.device.name, "kind": header.device.kind, "chip": header.device.chip},
+        "device": {
+            "name": header.device.name,
+            "kind": header.device.kind,
+            "chip": header.device.chip,
+            "identified_by": header.device.identified_by,
+        },
         "backend": header.backend,
         "tool": header.tool,
         "started": header.started,
         "seconds": round(run.seconds, 3),
         "interrupted": run.interrupted,
         "records": list(run.paths),
-        "measurements": [_measurement(run, cell, rates.get(cell), readings[cell], against) for cell in shown],
+        "measurements": [_measurement(run, one, own_chip, against) for one in found],
         "warnings": [{"code": w.code, "values": dict(w.values)} for w in header.warnings],
     }
 
 
-def _measurement(
-    run: Run, cell: Cell, rate: Estimate | None, reading: Reading, against: Sequence[Chip]
-) -> dict[str, Any]:
-    compared = []
-    for chip in against:
-        peak = published_peak(chip, cell.dtype) if cell.dtype else None
-        if rate is None or peak is None or peak.figure is None:
-            continue
-        own = chip.id == run.header.device.chip
-        compared.append(
-            {
-                "chip": chip.id,
-                "own": own,
-                "figure": peak.figure.name,
-                "published": peak.rate,
-                "share": ratio(rate, peak).value,
-            }
-        )
+def _measurement(run: Run, one: Shown, own_chip: Chip | None, against: Sequence[Chip]) -> dict[str, Any]:
+    """Return a measurement as JSON has it: of every library, `best` marks the one that the table shows."""
+    reading, telemetry = one.reading, one.reading.telemetry
+    peak = _at_clock(one, own_chip) if own_chip else None
     return {
-        **_record(run, cell, rate, reading),
-        "cell": cell.key,
-        "half_width": rate.half_width if rate else None,
-        "against": compared,
+        **_record(run, one),
+        "best": one.best,
+        "cell": one.cell.key,
+        "half_width": one.rate.half_width if one.rate else None,
+        "against": [compared for chip in against for compared in _compared(one, chip, own=chip is own_chip)],
+        "at_clock": _of_peak(one, peak) if peak else None,
+        "algorithm": dict(reading.algorithm),
+        "telemetry": _telemetry(telemetry) if telemetry else None,
         "failure": failure(reading),
         "warnings": [{"code": w.code, "values": dict(w.values)} for w in reading.warnings],
     }
+
+
+def _compared(one: Shown, chip: Chip, *, own: bool) -> list[Mapping[str, Any]]:
+    peak = published_peak(chip, one.cell.dtype) if one.cell.dtype else None
+    if peak is None or one.rate is None or one.host_limited:
+        return []
+    return [{"chip": chip.id, "own": own, **_of_peak(one, peak)}]
+
+
+def _of_peak(one: Shown, peak: Estimate) -> dict[str, Any]:
+    assert one.rate is not None
+    figure = peak.figure.name if peak.figure else None
+    return {"figure": figure, "published": peak.rate, "share": ratio(one.rate, peak).value}
+
+
+def _telemetry(telemetry: Telemetry) -> dict[str, Any]:
+    content: dict[str, Any] = msgspec.to_builtins(telemetry)
+    return content

@@ -43,6 +43,64 @@ def _variable(values: Values) -> str:
     return f"{values['name']}={values['value']} is set and steers the library; unset it"
 
 
+def _gpu_processes(values: Values) -> str:
+    count = int(values["count"])
+    others = "another process uses" if count == 1 else f"{count} other processes use"
+    return f"{others} this GPU and its memory; wait until nothing else runs there ('nvidia-smi' lists it)"
+
+
+def _mig(_values: Values) -> str:
+    return (
+        "MIG is on, so a program gets a slice of the chip, and no rate of it is the chip's; switch it off with "
+        "'nvidia-smi -mig 0' (as root)"
+    )
+
+
+def _ecc_off(_values: Values) -> str:
+    return (
+        "ECC is off, so on some boards memory is a little faster than with it; compare with runs where it is off "
+        "too, or switch it on with 'nvidia-smi -e 1' (as root) and a reboot"
+    )
+
+
+def _power_limit(values: Values) -> str:
+    watts, default = (float(values[name]) for name in ("watts", "default"))
+    return (
+        f"the power limit is {watts:.0f} W, not the default {default:.0f} W, so under load the clock is another; "
+        f"set it back with 'nvidia-smi -pl {default:.0f}' (as root), or say so beside the rates"
+    )
+
+
+def _application_clocks(values: Values) -> str:
+    hz, default = (float(values[name]) / 1e6 for name in ("hz", "default"))
+    return (
+        f"the application clock is set to {hz:.0f} MHz, not the default {default:.0f} MHz, and bounds the rate; "
+        "set it back with 'nvidia-smi -rac' (as root)"
+    )
+
+
+def _pcie(values: Values) -> str:
+    return (
+        f"the PCIe link has {values['width']:.0f} of {values['width_most']:.0f} lanes, so copies from and to the "
+        "host are slower (products on the GPU are not); check slot and riser"
+    )
+
+
+def _hot(values: Values) -> str:
+    return (
+        f"it is at {values['celsius']:.0f} °C before any work, so heat will soon slow it down; let it cool, or "
+        "look after fans and air"
+    )
+
+
+def _hidden(values: Values) -> str:
+    if "variable" in values:
+        return f"CUDA programs cannot see it, as {values['variable']} leaves it out; name it there, or unset that"
+    return (
+        "CUDA programs cannot see it; give this container or user access to it, and install the driver's CUDA part"
+    )
+
+
 WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
     {
         "not_flat": _not_flat,
@@ -51,6 +109,14 @@ WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
         "outliers": _outliers,
         "busy": _busy,
         "variable": _variable,
+        "gpu_processes": _gpu_processes,
+        "mig": _mig,
+        "ecc_off": _ecc_off,
+        "power_limit": _power_limit,
+        "application_clocks": _application_clocks,
+        "pcie": _pcie,
+        "hot": _hot,
+        "hidden": _hidden,
     }
 )
 

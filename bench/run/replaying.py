@@ -1,8 +1,10 @@
 """A replay backend from a record: its blocks and checks, none of its statistics (a record holds none)."""
 
+from typing import Literal
+
 from bench.devices.replay import Call, ReplayBackend, Script
 from bench.errors import RecordError
-from bench.measure.loop import Measurement
+from bench.measure.loop import RECOMPUTED, Measurement
 from bench.records.record import Lines
 
 
@@ -20,21 +22,48 @@ def replay_backend(lines: Lines) -> ReplayBackend:
         message = "the record to replay holds no samples; give one that was measured"
         raise RecordError(message)
     header = lines.header
-    return ReplayBackend(scripts, device=header.device, environment=header.environment, origin="replayed")
+    # What was simulated once stays that, however often it is replayed.
+    origin: Literal["replayed", "simulated"] = "simulated" if header.origin == "simulated" else "replayed"
+    return ReplayBackend(scripts, device=header.device, environment=header.environment, origin=origin)
 
 
 def _script(measurement: Measurement) -> Script:
-    warm_up, samples = measurement.warm_up, measurement.samples
-    calls: list[Call] = []
-    if warm_up is not None:
-        warm_clocks = warm_up.sm_clock_hz or (None,) * len(warm_up.seconds_per_call)
-        rows = zip(warm_up.seconds_per_call, warm_clocks, strict=True)
-        calls = [Call(seconds, sm_clock_hz=clock) for seconds, clock in rows]
-    count = len(samples.seconds_per_call)
-    cycles = samples.cycles_per_call or (None,) * count
-    clocks = samples.sm_clock_hz or (None,) * count
-    calls += [Call(*row) for row in zip(samples.seconds_per_call, cycles, clocks, strict=True)]
-    cold = warm_up is not None and warm_up.cold
-    if measurement.check is None:
-        return Script(calls, cold=cold, data=measurement.data)
-    return Script(calls, cold=cold, check=measurement.check, data=measurement.data)
+    """Return the cell's blocks in the order in which they ran, and what was noted beside them."""
+    found = measurement.search
+    script = Script(
+        [*_before(measurement), *_samples(measurement)],
+        cold=measurement.warm_up is not None and measurement.warm_up.cold,
+        data=measurement.data,
+        candidates=found.candidates if found else (),
+        algorithm=measurement.algorithm,
+        telemetry=measurement.telemetry,
+        caveats=tuple(caveat for caveat in measurement.warnings if caveat.code not in RECOMPUTED),
+    )
+    return script if measurement.check is None else script._replace(check=measurement.check)
+
+
+def _before(measurement: Measurement) -> list[Call]:
+    """Return the blocks before the samples: warm-up, then the search, then what followed it."""
+    warm_up, found = measurement.warm_up, measurement.search
+    if warm_up is None:
+        return []
+    clocks = warm_up.sm_clock_hz or (None,) * len(warm_up.calls)
+    rows = zip(warm_up.seconds_per_call, clocks, warm_up.calls, strict=True)
+    blocks = [Call(seconds, sm_clock_hz=clock, calls=calls) for seconds, clock, calls in rows]
+    if found is None:
+        return blocks
+    searched = [Call(s, calls=c) for s, c in zip(found.seconds_per_call, found.calls, strict=True)]
+    return [*blocks[: found.after], *searched, *blocks[found.after :]]
+
+
+def _samples(measurement: Measurement) -> list[Call]:
+    samples = measurement.samples
+    empty = (None,) * len(samples.seconds_per_call)
+    columns = (
+        samples.seconds_per_call,
+        samples.cycles_per_call or empty,
+        samples.sm_clock_hz or empty,
+        samples.power_w or empty,
+        samples.temperature_c or empty,
+    )
+    return [Call(*row, calls=measurement.calls_per_block or None) for row in zip(*columns, strict=True)]

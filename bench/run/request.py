@@ -6,18 +6,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.devices.base import Backend
+from bench.devices.base import Backend, Device
+from bench.published.chips import Chip
+from bench.published.identify import identify
 from bench.records.record import Header, read_lines
 from bench.run.choosing import choose
-from bench.run.planning import resolve
+from bench.run.planning import Wish, resolve
 from bench.run.processes import run_processes
 from bench.run.replaying import replay_backend
-from bench.run.session import OnEvent, Outcome, make_header, run_plan
-from bench.workloads.base import Plan, Shape
+from bench.run.session import OnEvent, Outcome, longest_s, make_header, run_plan
+from bench.workloads.base import Plan
 
 
 class Request(NamedTuple):
-    """What to measure and where to keep it. Empty `dtypes` or `shapes` mean the backend's defaults.
+    """What to measure and where to keep it; `chips` are those that a GPU may turn out to be.
 
     With `source`, a record, its samples are replayed under its own plan and policy. With `results` None nothing
     is kept.
@@ -26,30 +28,28 @@ class Request(NamedTuple):
     tool: str
     backend: str = "auto"
     source: Path | None = None
-    dtypes: Sequence[str] = ()
-    shapes: Sequence[Shape] = ()
-    quick: bool = False
+    wish: Wish = Wish()
+    chips: Sequence[Chip] = ()
     processes: int = 1
     results: Path | None = None
     identify: bool = False
 
 
 class Prepared(NamedTuple):
-    """A run that is ready: `note` says why this backend was chosen. Nothing has been written yet."""
+    """A run that is ready, nothing written yet: `notes` say why this backend was chosen and what was left out."""
 
     backend: Backend
     header: Header
-    note: str | None
+    notes: tuple[str, ...]
 
     def longest_s(self, processes: int) -> float:
         """Return the most device seconds that it takes in this many processes, warm-up included."""
-        cells = len(self.header.plan.cells)
-        return processes * sum(self.header.policy.longest_s(cold=index == 0) for index in range(cells))
+        return processes * longest_s(self.header.plan.cells, self.header.policy)
 
 
 def prepare(request: Request) -> Prepared:
     """Return the run that `request` asks for. Raises InvalidRequest, BackendUnavailable or RecordError."""
-    note = None
+    notes: tuple[str, ...] = ()
     if request.source is not None:
         lines = read_lines(request.source)
         backend: Backend = replay_backend(lines)
@@ -57,13 +57,32 @@ def prepare(request: Request) -> Prepared:
         plan, policy = Plan(workload=lines.header.plan.workload, cells=cells), lines.header.policy
     else:
         backend, note = choose(request.backend)
-        plan, policy = resolve(backend, request.dtypes, request.shapes, quick=request.quick)
+        plan, policy, left_out = resolve(backend, request.wish)
+        notes = (*([note] if note else []), *left_out)
     header = make_header(
         backend, plan, policy, tool=request.tool, results=request.results, identify=request.identify
     )
+    header = msgspec.structs.replace(header, device=as_chip(header.device, request.chips))
     if request.source is not None:
         header = msgspec.structs.replace(header, replay_of=lines.header.id)
-    return Prepared(backend, header, note)
+    return Prepared(backend, header, notes)
+
+
+def as_chip(device: Device, chips: Sequence[Chip]) -> Device:
+    """Return the device, named after the one of `chips` that it is; a CPU, or one that has a chip, as it was."""
+    if device.kind != "gpu" or device.chip is not None or not chips:
+        return device
+    found = identify(
+        chips,
+        pci_device_id=device.pci_device_id,
+        sm_count=device.sm_count,
+        memory_bytes=device.memory_bytes,
+        mig=device.mig,
+    )
+    device = msgspec.structs.replace(device, identified_by=found.evidence)
+    if found.chip is None:
+        return device
+    return msgspec.structs.replace(device, chip=found.chip.id, folder=found.chip.id)
 
 
 def execute(prepared: Prepared, request: Request, on_event: OnEvent) -> list[Outcome]:

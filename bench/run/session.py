@@ -15,10 +15,10 @@ import msgspec
 
 from bench.devices import open_backend
 from bench.devices.base import Backend
-from bench.errors import ChipbenchError, InvalidRequest, Terminated
-from bench.measure.loop import Measurement, measure
+from bench.errors import CellFailed, ChipbenchError, InvalidRequest, Terminated, one_line
+from bench.measure.loop import Measurement, OnSamples, Samples, measure
 from bench.measure.policy import Policy
-from bench.records.record import SCHEMA, Footer, Header, Lines, Reading, Resumed, read_lines, reduce
+from bench.records.record import SCHEMA, Chunk, Footer, Header, Lines, Reading, Resumed, read_lines, reduce
 from bench.records.store import KEY_FILE, RecordWriter, device_key, now
 from bench.workloads.base import Cell, Plan
 
@@ -98,8 +98,14 @@ def run_plan(backend: Backend, header: Header, *, results: Path | None, on_event
 
 def longest_left(lines: Lines) -> float:
     """Return the most device seconds that an interrupted record still needs."""
-    left = len(lines.header.plan.cells) - len(lines.measurements)
-    return sum(lines.header.policy.longest_s(cold=index == 0) for index in range(left))
+    done = {measurement.cell for measurement in lines.measurements}
+    left = [cell for cell in lines.header.plan.cells if cell not in done]
+    return longest_s(left, lines.header.policy)
+
+
+def longest_s(cells: Sequence[Cell], policy: Policy) -> float:
+    """Return the most seconds that some cells take in a fresh process."""
+    return sum(policy.longest_s(cell.regime, cold=index == 0) for index, cell in enumerate(cells))
 
 
 def resume(path: Path, *, tool: str, on_event: OnEvent) -> Outcome:
@@ -170,11 +176,11 @@ def _measure_all(
         for number, cell in enumerate(header.plan.cells, start=1):
             if cell in finished:
                 continue
-            longest = header.policy.longest_s(cold=len(readings) == len(done))
+            longest = header.policy.longest_s(cell.regime, cold=len(readings) == len(done))
             on_event(CellStarted(number, len(header.plan.cells), cell, longest))
-            measurement = _measure_cell(backend, cell, header.policy, on_event)
-            if writer is not None:
-                writer.append(measurement)
+            save = _Saving(writer, cell)
+            measurement = _measure_cell(backend, cell, header.policy, on_event, save.some)
+            save.rest(measurement)
             readings.append(reduce(measurement))
             on_event(CellDone(readings[-1]))
         if writer is not None:
@@ -189,16 +195,41 @@ def _measure_all(
     return Outcome(header, tuple(readings), path, monotonic() - started, stopped_by)
 
 
-def _measure_cell(backend: Backend, cell: Cell, policy: Policy, on_event: OnEvent) -> Measurement:
-    """Measure one cell; one that does not fit the device's memory is kept as failed, and the run goes on."""
+class _Saving:
+    """What of one cell is in the record already; with no writer, nothing is."""
+
+    def __init__(self, writer: RecordWriter | None, cell: Cell) -> None:
+        self._writer, self._cell, self._count = writer, cell, 0
+
+    def some(self, samples: Samples) -> None:
+        """Append samples of a cell that is still running."""
+        if self._writer is not None:
+            self._writer.append(Chunk(cell=self._cell, samples=samples))
+            self._count += len(samples.seconds_per_call)
+
+    def rest(self, measurement: Measurement) -> None:
+        """Append the measurement, with the samples that are not there yet."""
+        if self._writer is not None:
+            unsaved = measurement.samples.after(self._count)
+            self._writer.append(msgspec.structs.replace(measurement, samples=unsaved))
+
+
+def _measure_cell(
+    backend: Backend, cell: Cell, policy: Policy, on_event: OnEvent, on_samples: OnSamples
+) -> Measurement:
+    """Measure one cell; one that cannot be computed or does not fit is kept as failed, and the run goes on."""
     try:
         task = backend.prepare(cell, policy.seed)
         try:
-            return measure(task, cell, policy, on_block=lambda seconds: on_event(BlockDone(seconds)))
+            return measure(
+                task, cell, policy, on_block=lambda seconds: on_event(BlockDone(seconds)), on_samples=on_samples
+            )
         finally:
             task.close()
     except MemoryError:
         return Measurement(cell=cell, stop="failed", failure="out of memory")
+    except CellFailed as error:
+        return Measurement(cell=cell, stop="failed", failure=one_line(error))
 
 
 @contextmanager

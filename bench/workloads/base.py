@@ -65,9 +65,16 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return self.dtype.name if self.dtype else self.input or "–"
 
     @property
+    def dtype_label(self) -> str:
+        """The number format, and whether FP8 was summed fast: 'fp8 fast'."""
+        return f"{self.dtype_name} fast" if self.fast_accumulate else self.dtype_name
+
+    @property
     def label(self) -> str:
-        """What people call this cell: 'fp32 1024³'."""
-        return f"{self.dtype_name} {self.shape}"
+        """What people call this cell: 'fp32 1024³', with its data and regime where they are not the usual ones."""
+        unusual = [text for text in (self.data, self.regime) if text not in {None, "normal", "steady"}]
+        more = f" ({', '.join(map(str, unusual))})" if unusual else ""
+        return f"{self.dtype_label} {self.shape}{more}"
 
     @property
     def flop(self) -> int:

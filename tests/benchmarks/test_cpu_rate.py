@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.devices.base import Block, Check
+from bench.devices.base import Block, Check, PlainTask
 from bench.devices.cpu import CpuTask, open_backend
 from bench.measure.loop import Measurement, measure
 from bench.measure.policy import Policy
@@ -16,7 +16,7 @@ from bench.workloads.gemm import cells, square
 SIZE = 2048
 
 
-class BesideBareLoop:
+class BesideBareLoop(PlainTask):
     """A task whose every block is followed by as many calls of a bare loop on operands of its own."""
 
     def __init__(self, task: CpuTask) -> None:
@@ -45,7 +45,7 @@ class BesideBareLoop:
 
 def test_the_reported_rate_is_that_of_a_bare_loop(benchmark: BenchmarkFixture) -> None:
     backend = open_backend()
-    (cell,) = cells(["fp32"], [square(SIZE)], library=backend.defaults.library, l2="hot")
+    (cell,) = cells(["fp32"], [square(SIZE)], library=backend.defaults.libraries[0], l2="hot")
     task = BesideBareLoop(backend.prepare(cell, Policy().seed))
 
     def run() -> Measurement:

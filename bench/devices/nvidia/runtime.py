@@ -1,0 +1,163 @@
+"""The few calls that CuPy is used for, in one place: memory, streams, events, graphs, and the clock that ran.
+
+Everything else of the CUDA backend sees this class only, so that it runs without a GPU on one that simulates it.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from statistics import median
+from time import perf_counter
+from typing import Any, Final, NamedTuple
+
+from bench.devices.nvidia.driver import normal_bus_id
+from bench.errors import BackendUnavailable, one_line
+
+# Every block of the launch notes the cycle counter and the wall clock of the multiprocessor that it runs on. Of
+# two such launches, those multiprocessors count that were seen both times: counters of different ones are
+# unrelated.
+_CLOCK_SOURCE: Final = r"""
+extern "C" __global__ void chipbench_clock(unsigned long long *seen, unsigned int slots) {
+    unsigned int sm;
+    unsigned long long now;
+    asm volatile("mov.u32 %0, %%smid;" : "=r"(sm));
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+    if (sm < slots) {
+        seen[2 * sm] = (unsigned long long)clock64();
+        seen[2 * sm + 1] = now;
+    }
+}
+"""
+_SLOTS: Final = 1024  # more multiprocessors than any chip has
+_OUT_OF_MEMORY: Final = 2  # cudaErrorMemoryAllocation
+
+
+class Timed(NamedTuple):
+    """One timed stretch of work: device seconds between two events, what enqueuing it took the host, the clock."""
+
+    seconds: float
+    host_s: float
+    sm_clock_hz: float | None
+
+
+class CupyRuntime:
+    """One GPU through CuPy; all work goes to one non-blocking stream.
+
+    `xp` is the array module. The clock is Δclock64 / Δglobaltimer, the median over multiprocessors, from a kernel
+    before and one after the timed work, outside the events; None where it cannot be had. Not confirmed on a
+    device: that the kernel finds the same multiprocessors both times, and how far it agrees with NVML's clock.
+    """
+
+    def __init__(self, index: int = 0) -> None:
+        import cupy  # noqa: PLC0415 - takes a second, and is not installed everywhere
+
+        self.xp: Any = cupy
+        with self.explained():
+            self._device = cupy.cuda.Device(index)
+            self._device.use()
+            self._stream = cupy.cuda.Stream(non_blocking=True)
+            self.properties: dict[str, Any] = cupy.cuda.runtime.getDeviceProperties(index)
+            self.bus_id = normal_bus_id(str(self._device.pci_bus_id))
+            self._clock = self._clock_reader()
+
+    @property
+    def stream(self) -> int:
+        """The stream's address, for libraries that take one."""
+        return int(self._stream.ptr)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Let everything in the block, allocations too, happen on this device and stream."""
+        with self.explained(), self._device, self._stream:
+            yield
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what CuPy raises into MemoryError, or BackendUnavailable for a device that does not answer."""
+        cuda = self.xp.cuda
+        try:
+            yield
+        except cuda.memory.OutOfMemoryError as error:
+            raise MemoryError(one_line(error)) from error
+        except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError, cuda.cublas.CUBLASError) as error:
+            if isinstance(error, cuda.runtime.CUDARuntimeError) and error.status == _OUT_OF_MEMORY:
+                raise MemoryError(one_line(error)) from error
+            message = (
+                f"the GPU does not answer any more ({one_line(error)}); look for 'Xid' in the kernel log (dmesg), "
+                "reset it or restart, then go on with --resume"
+            )
+            raise BackendUnavailable(message) from error
+
+    def pointer(self, array: Any) -> int:  # noqa: ANN401 - an array of CuPy
+        """Return where an array lies in the device's memory."""
+        return int(array.data.ptr)
+
+    def synchronize(self) -> None:
+        """Wait until the stream is idle."""
+        with self.explained():
+            self._stream.synchronize()
+
+    def timed(self, enqueue: Callable[[], None]) -> Timed:
+        """Run `enqueue`, which launches work on this stream, between two events, and wait for its end."""
+        event = self.xp.cuda.Event
+        with self.current():
+            first, last = event(), event()
+            before = self._clock() if self._clock else None
+            first.record(self._stream)
+            started = perf_counter()
+            enqueue()
+            host_s = perf_counter() - started
+            last.record(self._stream)
+            after = self._clock() if self._clock else None
+            last.synchronize()
+            self._stream.synchronize()
+            seconds = self.xp.cuda.get_elapsed_time(first, last) * 1e-3
+            return Timed(seconds, host_s, _clock_between(before, after))
+
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
+        """Return what launches, as one CUDA graph, all that `enqueue` launches on this stream."""
+        with self.current():
+            self._stream.begin_capture()
+            try:
+                enqueue()
+            finally:
+                graph = self._stream.end_capture()
+            graph.upload(self._stream)
+        stream = self._stream
+        return lambda: graph.launch(stream)
+
+    def memory(self) -> tuple[int, int]:
+        """Return the device's free and total bytes, after giving back what CuPy holds unused."""
+        with self.explained():
+            self.xp.get_default_memory_pool().free_all_blocks()
+            free, total = self._device.mem_info
+        return int(free), int(total)
+
+    def _clock_reader(self) -> Callable[[], Any] | None:
+        """Return what enqueues a reading of every multiprocessor's counter, or None if it cannot be compiled."""
+        cupy = self.xp
+        blocks = int(self.properties["multiProcessorCount"])
+        try:
+            kernel = cupy.RawKernel(_CLOCK_SOURCE, "chipbench_clock")
+            kernel.compile()
+        except Exception:  # noqa: BLE001 - whatever the compiler lacks: a rate without cycles is still a rate
+            return None
+
+        def read() -> Any:  # noqa: ANN401 - an array of CuPy
+            seen = cupy.zeros((_SLOTS, 2), cupy.uint64)
+            kernel((blocks,), (1,), (seen, cupy.uint32(_SLOTS)))
+            return seen
+
+        return read
+
+
+def _clock_between(before: Any, after: Any) -> float | None:  # noqa: ANN401 - arrays of CuPy, or None
+    """Return the median clock in Hz over multiprocessors that both readings hold; None if there is none."""
+    if before is None or after is None:
+        return None
+    first, last = before.get().tolist(), after.get().tolist()
+    rates = [
+        (cycles - cycles_before) / (nanoseconds - nanoseconds_before) * 1e9
+        for (cycles_before, nanoseconds_before), (cycles, nanoseconds) in zip(first, last, strict=True)
+        if nanoseconds > nanoseconds_before > 0 and cycles > cycles_before
+    ]
+    return median(rates) if rates else None

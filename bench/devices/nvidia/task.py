@@ -1,0 +1,244 @@
+"""One matrix multiply on a GPU: operand sets to rotate over, blocks timed by events, every output checked."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import cycle, islice
+from math import ceil
+from statistics import median
+from time import sleep
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+from bench.devices.base import Block, Caveat, Check, OperandData, Telemetry
+from bench.devices.check import Held, check_product, tolerance_of, worst
+from bench.devices.nvidia.cublaslt import NoAlgorithm
+from bench.devices.nvidia.multiply import Call, Multiplier, Operands, multiplier
+from bench.devices.nvidia.operands import FORMATS, SCALES, Array, Moments, empty, fill, poison
+from bench.devices.nvidia.runtime import CupyRuntime
+from bench.devices.nvidia.watch import Watcher
+from bench.errors import CellFailed
+from bench.workloads.base import Cell, Shape
+
+_CACHES: Final = 3  # of operands to rotate over, so that none is still in the L2 when its turn comes
+_LEAST_SETS: Final = 2
+_PROBE_CALLS: Final = 16
+_LONG_CALL_S: Final = 0.005  # far above what enqueuing one takes
+_GRAPH_BELOW: Final = 5.0  # times the time that the host takes to enqueue a call
+_GRAPH_S: Final = 0.002
+_MOST_NODES: Final = 2048
+_HOST_LIMITED: Final = 0.8  # of a call's time spent on enqueuing the next
+
+
+def sets_of(cell: Cell, l2_bytes: int) -> int:
+    """Return how many operand sets a cell rotates over: one if hot, else three L2 caches full, at least two."""
+    if cell.l2 == "hot" or not cell.bytes_moved:
+        return 1
+    return max(_LEAST_SETS, ceil(_CACHES * l2_bytes / cell.bytes_moved))
+
+
+def checking_bytes(shape: Shape) -> int:
+    """Return about what filling and checking need beside the operands: chunks in FP64, sampled rows."""
+    chunks = 3 * 512 * max(shape.k, shape.n) + 64 * (shape.k + 3 * shape.n) + 6 * (1 << 24)
+    return 8 * chunks
+
+
+class CudaTask:
+    """A cell made ready on a GPU. Nothing is allocated, planned or created inside a block.
+
+    Calls that are short against the time the host takes to enqueue one are recorded as a CUDA graph of many
+    (about 1 µs lies between its kernels) where the library can be captured. Candidates are asked for before any
+    capture, since the heuristic may fail inside one; not confirmed on a device.
+    """
+
+    def __init__(
+        self, runtime: CupyRuntime, cell: Cell, seed: int, *, sets: int, cold: bool, watcher: Watcher | None
+    ) -> None:
+        self.cold = cold
+        self._runtime, self._cell, self._seed, self._watcher = runtime, cell, seed, watcher
+        self._recent: deque[float] = deque(maxlen=20)
+        with runtime.current():
+            try:
+                self._multiplier: Multiplier = multiplier(runtime, cell)
+            except NoAlgorithm as error:
+                raise CellFailed(str(error)) from error
+            self._sets, self.data = self._filled(sets)
+        runtime.synchronize()
+        self._candidates = [i for i in range(len(self._multiplier.algorithms)) if self._launches(i)]
+        if not self._candidates:
+            message = "the library offers algorithms for this product, but none of them runs"
+            raise CellFailed(message)
+        self._graphs: dict[int, Call] = {}
+        self._per_graph = 0
+        self._enqueue_s: float | None = None
+        self.use(0)
+        self._choose_timing()
+
+    @property
+    def candidates(self) -> Sequence[Mapping[str, str | int]]:
+        """The library's algorithms that run here, in the order of its own preference."""
+        return [self._multiplier.algorithms[index] for index in self._candidates]
+
+    @property
+    def algorithm(self) -> Mapping[str, str | int]:
+        """The algorithm in use, the number of operand sets, and how blocks are timed."""
+        timed = f"graph of {self._per_graph}" if self._per_graph else "calls"
+        described = self._multiplier.algorithms[self._candidates[self._used]]
+        return {**described, "sets": len(self._sets), "timed": timed}
+
+    def use(self, candidate: int) -> None:
+        """Let blocks and the check use this candidate, captured first if blocks are graphs."""
+        self._used = candidate
+        self._bound = self._multiplier.bound(self._candidates[candidate], self._sets)
+        self._turns: Iterator[Call] = cycle(self._bound)
+        if self._per_graph and candidate not in self._graphs:
+            self._graphs[candidate] = self._runtime.capture(partial(self._enqueue, self._per_graph))
+
+    def block(self, calls: int) -> Block:
+        """Run about `calls` calls (whole graphs of them, if they are graphs), operands in turn."""
+        if self._per_graph:
+            graphs = max(1, round(calls / self._per_graph))
+            calls, enqueue = graphs * self._per_graph, partial(_repeat, self._graphs[self._used], graphs)
+        else:
+            enqueue = partial(self._enqueue, calls)
+        timed = self._runtime.timed(enqueue)
+        per_call = timed.seconds / calls
+        self._recent.append(per_call)
+        clock = timed.sm_clock_hz
+        reading = self._watcher.latest() if self._watcher else None
+        return Block(
+            calls=calls,
+            seconds_per_call=per_call,
+            cycles_per_call=None if clock is None else per_call * clock,
+            sm_clock_hz=clock,
+            power_w=reading.power_w if reading else None,
+            temperature_c=reading.temperature_c if reading else None,
+        )
+
+    def rest(self, seconds: float) -> None:
+        """Let the GPU idle."""
+        sleep(seconds)
+
+    def watch(self) -> None:
+        """Begin to note what the sensors say."""
+        if self._watcher is not None:
+            self._watcher.begin()
+
+    def observed(self) -> Telemetry | None:
+        """Return what the sensors said since `watch`."""
+        return self._watcher.window() if self._watcher is not None else None
+
+    def caveats(self) -> Sequence[Caveat]:
+        """Return that the host was the limit, if enqueuing a call takes about as long as one took."""
+        if self._per_graph or self._enqueue_s is None or not self._recent:
+            return ()
+        call_s = median(self._recent)
+        if self._enqueue_s < _HOST_LIMITED * call_s:
+            return ()
+        return (Caveat(code="launch_bound", values={"enqueue_s": self._enqueue_s, "call_s": call_s}),)
+
+    def verify(self) -> Check:
+        """Check the product of every operand set, then of one drawn anew as normal data in the same memory.
+
+        That last one is what a kernel that returns a remembered result cannot pass, and what shows a wrong layout
+        where the timed data were all the same.
+        """
+        with self._runtime.current():
+            self._compute_all()
+            checks = [self._verified(one) for one in self._sets]
+            rng = self._runtime.xp.random.default_rng([self._seed, 3])
+            for array in self._sets[0][:2]:
+                for _ in fill(self._runtime.xp, array, self._input, rng, "normal"):
+                    pass
+            self._compute_all()
+            return worst([*checks, self._verified(self._sets[0])])
+
+    def close(self) -> None:
+        """Release operands, graphs and what the library holds."""
+        self._graphs.clear()
+        self._bound, self._turns = [], iter(())
+        self._multiplier.close()
+        self._sets = []
+        self._runtime.memory()
+
+    @property
+    def _input(self) -> str:
+        return self._cell.input or ""
+
+    def _filled(self, count: int) -> tuple[list[Operands], Mapping[str, OperandData]]:
+        """Return operand sets that hold the cell's data, each drawn on, and what they hold."""
+        shape, xp = self._cell.shape, self._runtime.xp
+        assert shape is not None
+        rng = xp.random.default_rng([self._seed, 0])
+        held = {"a": Moments(), "b": Moments()}
+        sets = []
+        for _ in range(count):
+            one = Operands(
+                a=empty(xp, self._input, shape.m, shape.k),
+                bt=empty(xp, self._input, shape.n, shape.k),
+                d=empty(xp, self._cell.output or "", shape.m, shape.n),
+            )
+            for name, array in (("a", one.a), ("b", one.bt)):
+                for numbers in fill(xp, array, self._input, rng, self._cell.data or "normal"):
+                    held[name].add(xp, numbers)
+            poison(one.d)
+            sets.append(one)
+        return sets, MappingProxyType({name: moments.described() for name, moments in held.items()})
+
+    def _launches(self, index: int) -> bool:
+        """Run an algorithm once, which loads its kernel too; some that the heuristic offers do not run."""
+        try:
+            self._runtime.timed(self._multiplier.bound(index, self._sets[:1])[0])
+        except NoAlgorithm:
+            return False
+        return True
+
+    def _choose_timing(self) -> None:
+        """Find out what enqueuing costs, and time graphs if a call is short against that."""
+        if self._runtime.timed(self._bound[0]).seconds > _LONG_CALL_S:
+            return
+        timed = self._runtime.timed(partial(self._enqueue, _PROBE_CALLS))
+        per_call, self._enqueue_s = timed.seconds / _PROBE_CALLS, timed.host_s / _PROBE_CALLS
+        if self._multiplier.capturable and per_call < _GRAPH_BELOW * self._enqueue_s:
+            turns = max(1, min(_MOST_NODES // len(self._sets), ceil(_GRAPH_S / per_call / len(self._sets))))
+            self._per_graph = turns * len(self._sets)
+            self.use(self._used)
+
+    def _enqueue(self, calls: int) -> None:
+        for call in islice(self._turns, calls):
+            call()
+
+    def _compute_all(self) -> None:
+        """Poison every output, and compute each at least once by the very calls or graph that were timed."""
+        for one in self._sets:
+            poison(one.d)
+        if self._per_graph:
+            self._graphs[self._used]()
+        else:
+            self._enqueue(len(self._sets))
+
+    def _verified(self, one: Operands) -> Check:
+        xp = self._runtime.xp
+        for_a, for_b = SCALES.get(self._input, (1.0, 1.0))
+        return check_product(
+            _held(self._runtime, one.a, self._input, for_a),
+            _held(self._runtime, one.bt, self._input, for_b),
+            _held(self._runtime, one.d, self._cell.output or "", 1.0),
+            tolerance=tolerance_of(self._cell),
+            seed=self._seed,
+            xp=xp,
+        )
+
+
+def _held(runtime: CupyRuntime, array: Array, name: str, factor: float) -> Held:
+    decode: Callable[[Array], Array] = partial(FORMATS[name].decode, runtime.xp)
+    if factor == 1.0:
+        return Held(array, decode)
+    return Held(array, lambda rows: decode(rows) * np.float64(factor))
+
+
+def _repeat(call: Call, times: int) -> None:
+    for _ in range(times):
+        call()

@@ -1,0 +1,92 @@
+"""Which of a library's algorithms is the fastest here: shuffled rounds over all, then a final of the best."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Final
+
+import msgspec
+
+from bench.devices.base import Block, Task
+from bench.measure.policy import Policy
+
+_FINAL_LENGTH: Final = 4  # times the search's own block
+Timed = Callable[[int], Block | None]
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every block of a search in its order: which of `candidates` ran, in how many calls, at what time a call.
+
+    It came `after` so many blocks of warm-up; those that follow it in the warm-up ran what was chosen.
+    """
+
+    after: int
+    candidates: tuple[dict[str, str | int], ...]
+    chosen: int
+    candidate: tuple[int, ...]
+    calls: tuple[int, ...]
+    seconds_per_call: tuple[float, ...]
+
+
+class _Log:
+    """The blocks so far, by candidate and in order."""
+
+    def __init__(self, task: Task, timed: Timed) -> None:
+        self._task, self._timed = task, timed
+        self.order: list[int] = []
+        self.blocks: list[Block] = []
+
+    def run(self, candidate: int, calls: int) -> float | None:
+        """Return what one call of `candidate` takes now; None if a replay has no more."""
+        self._task.use(candidate)
+        block = self._timed(calls)
+        if block is None:
+            return None
+        self.order.append(candidate)
+        self.blocks.append(block)
+        return block.seconds_per_call
+
+
+def search(task: Task, policy: Policy, seconds_per_call: float, timed: Timed, *, after: int = 0) -> Search | None:
+    """Let `task` use the fastest of its candidates, and return how that was found; None if there is no choice.
+
+    One candidate after another would favour the first while the clock still falls, so every round visits all of
+    them in another order, and each is judged by its median. What the best few are worth is measured again: of many
+    noisy results the best is partly luck. `seconds_per_call` is about what a call takes, `timed` runs a block.
+    """
+    count = len(task.candidates)
+    if count < 2:
+        return None
+    shuffle = random.Random(policy.seed).shuffle
+    log = _Log(task, timed)
+    calls = max(1, math.ceil(policy.search_block_s / seconds_per_call))
+    scores = _rounds(log, range(count), policy.search_passes, calls, shuffle)
+    best = sorted(scores, key=scores.__getitem__)[: policy.finalists]
+    final = _rounds(log, best, policy.final_rounds, _FINAL_LENGTH * calls, shuffle)
+    decisive = final or scores or {0: seconds_per_call}
+    chosen = min(decisive, key=decisive.__getitem__)
+    task.use(chosen)
+    return Search(
+        after=after,
+        candidates=tuple(dict(described) for described in task.candidates),
+        chosen=chosen,
+        candidate=tuple(log.order),
+        calls=tuple(block.calls for block in log.blocks),
+        seconds_per_call=tuple(block.seconds_per_call for block in log.blocks),
+    )
+
+
+def _rounds(
+    log: _Log, candidates: Sequence[int], rounds: int, calls: int, shuffle: Callable[[list[int]], None]
+) -> dict[int, float]:
+    """Return the median seconds per call of each candidate over shuffled rounds."""
+    times: dict[int, list[float]] = {}
+    for _ in range(rounds):
+        order = list(candidates)
+        shuffle(order)
+        for candidate in order:
+            seconds = log.run(candidate, calls)
+            if seconds is not None:
+                times.setdefault(candidate, []).append(seconds)
+    return {candidate: median(values) for candidate, values in times.items()}

@@ -1,0 +1,126 @@
+"""What stands under a run's table: what bends all of it, then each cell's warnings, then what the sensors said."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from bench.analysis.compare import Estimate, is_above_peak, published_peak, ratio
+from bench.devices.base import Device, Telemetry
+from bench.devices.nvidia.nvml import FAULTS
+from bench.published.chips import Chip
+from bench.records.record import Header, Reading
+from bench.report.view import percent
+from bench.report.wording import failure, sentence
+from bench.workloads.base import Cell
+
+_OF_BLOCKS: Final = "The interval is that of the median of all blocks."
+_OF_PROCESSES: Final = "The rate is the median of the processes' rates, and the interval spans all of theirs."
+_POWER_CAP: Final = "sw_power_cap"
+_NOTABLE: Final = 0.01  # of the readings
+
+Processes = Sequence[Sequence[Reading]]
+
+
+def notes(
+    header: Header, processes: Processes, shown: Mapping[Cell, Estimate | None], own_chip: Chip | None
+) -> list[str]:
+    """Return the notes of a run; `shown` are the cells of the table with their rates.
+
+    Of a cell that the table leaves out, because another library was faster, only a failure is told.
+    """
+    found = [sentence(caveat) for caveat in header.warnings]
+    found += _identity(header.device)
+    found.append(f"Held against published dense peaks. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
+    found += _of_cells(processes, shown)
+    found += _capped(header, processes, shown)
+    found += _above_peak(shown, own_chip)
+    readings = [reading for readings in processes for reading in readings]
+    found += _sensors([reading for reading in readings if reading.cell in shown])
+    missing = len(header.plan.cells) - len({reading.cell for reading in readings})
+    if missing:
+        found.append(f"interrupted: {missing} of {len(header.plan.cells)} cells are missing")
+    return found
+
+
+def _identity(device: Device) -> Iterator[str]:
+    if device.kind == "gpu" and device.chip is None and device.identified_by is not None:
+        yield (
+            f"which chip this is, is not known ({device.identified_by}), so it has no published peak here; "
+            "'chipbench devices' says more"
+        )
+
+
+def _of_cells(processes: Processes, shown: Mapping[Cell, Estimate | None]) -> Iterator[str]:
+    several = len(processes) > 1
+    for number, readings in enumerate(processes, start=1):
+        for reading in readings:
+            where = _name(reading.cell, shown) + (f", process {number}" if several else "")
+            if not reading.passed:
+                yield f"{where}: {failure(reading)}; kept in the record, used in no ratio"
+            if reading.cell in shown:
+                yield from (f"{where}: {sentence(caveat)}" for caveat in reading.warnings)
+
+
+def _name(cell: Cell, shown: Mapping[Cell, Estimate | None]) -> str:
+    """Return the cell's label, with its library where several were measured."""
+    libraries = {one.library for one in shown}
+    return cell.label if libraries == {cell.library} else f"{cell.label} by {cell.library}"
+
+
+def _capped(header: Header, processes: Processes, shown: Mapping[Cell, Estimate | None]) -> Iterator[str]:
+    capped = [
+        _name(r.cell, shown)
+        for readings in processes
+        for r in readings
+        if r.stop == "time_cap" and r.cell in shown
+    ]
+    if capped:
+        names = ", ".join(dict.fromkeys(capped))
+        target = percent(header.policy.target, 1)
+        yield f"{names}: sampling ended at the time cap, before ±{target} was reached"
+
+
+def _above_peak(shown: Mapping[Cell, Estimate | None], own_chip: Chip | None) -> Iterator[str]:
+    for cell, rate in shown.items():
+        peak = published_peak(own_chip, cell.dtype) if own_chip and cell.dtype else None
+        if rate is not None and peak is not None and is_above_peak(ratio(rate, peak)):
+            yield (
+                f"{cell.label}: above the published peak, which needs explaining: a clock over the sheet's, "
+                "predictable data, a lower accumulate precision, or another product than assumed"
+            )
+
+
+def _sensors(readings: Sequence[Reading]) -> Iterator[str]:
+    """Return in a line what power and heat were, then what held the clock back: the power limit, or a fault."""
+    watched = [(reading.cell, reading.telemetry) for reading in readings if reading.telemetry is not None]
+    ranges = [
+        *_range([t.power_w.median for _, t in watched if t.power_w], "W"),
+        *_range([t.temperature_c.most for _, t in watched if t.temperature_c], "°C at most"),
+    ]
+    if ranges:
+        yield f"sensors, by cell: {', '.join(ranges)}"
+    limited = [f"{cell.label} ({percent(share, 2)})" for cell, share in _shares(watched, (_POWER_CAP,))]
+    if limited:
+        yield f"held back by the power limit, in this share of readings: {', '.join(limited)}"
+    for cell, telemetry in watched:
+        for reason in FAULTS:
+            share = (telemetry.event_reasons or {}).get(reason, 0.0)
+            if share >= _NOTABLE:
+                yield (
+                    f"{cell.label}: slowed down by {reason} in {percent(share, 2)} of the readings, which is a "
+                    "fault (cooling, power supply); mend that, and measure again"
+                )
+        if telemetry.lost is not None:
+            yield f"{cell.label}: the sensors fell silent: {telemetry.lost}"
+
+
+def _range(values: Sequence[float], unit: str) -> Iterator[str]:
+    if values:
+        least, most = f"{min(values):.0f}", f"{max(values):.0f}"
+        yield f"{least} {unit}" if least == most else f"{least} to {most} {unit}"
+
+
+def _shares(watched: Sequence[tuple[Cell, Telemetry]], reasons: Sequence[str]) -> Iterator[tuple[Cell, float]]:
+    for cell, telemetry in watched:
+        share = sum((telemetry.event_reasons or {}).get(reason, 0.0) for reason in reasons)
+        if share >= _NOTABLE:
+            yield cell, share

@@ -1,0 +1,148 @@
+"""A GPU of host memory and a simulated clock: what `CupyRuntime` does, without CuPy, a device or waiting.
+
+Arrays are NumPy's, so a library that computes on host pointers (the cublasLt stand-in) really computes on them.
+Time passes only where `spend` says so: on the device for each call, and on the host for enqueuing it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+
+from bench.devices.nvidia.multiply import Call, Operands
+from bench.devices.nvidia.operands import FORMATS, SCALES
+from bench.devices.nvidia.runtime import CupyRuntime, Timed
+from bench.errors import BackendUnavailable
+from bench.workloads.base import Cell
+
+HOPPER: Final[dict[str, Any]] = {
+    "name": b"NVIDIA H100 80GB HBM3",
+    "major": 9,
+    "minor": 0,
+    "multiProcessorCount": 132,
+    "l2CacheSize": 50 << 20,
+}
+CLOCK_HZ: Final = 1.5e9
+
+
+class SimulatedGpu(CupyRuntime):
+    """`device_s` and `host_s` are the simulated clocks; `lost` makes every wait fail as a dead GPU does."""
+
+    def __init__(self, properties: dict[str, Any] | None = None, *, free: int = 80 << 30) -> None:
+        self.xp = np
+        self.properties = {**HOPPER, **(properties or {})}
+        self.bus_id = "0000:1b:00.0"
+        self.device_s = 0.0
+        self.host_s = 0.0
+        self.clock_hz: float | None = CLOCK_HZ
+        self.free = free
+        self.lost = False
+        self.captured: list[int] = []
+        self._recording: list[Call] | None = None
+        self._enqueued = 0
+
+    @property
+    def stream(self) -> int:
+        return 0
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        yield
+
+    def pointer(self, array: Any) -> int:  # noqa: ANN401
+        return int(array.ctypes.data)
+
+    def synchronize(self) -> None:
+        if self.lost:
+            message = "the GPU does not answer any more (simulated); go on with --resume"
+            raise BackendUnavailable(message)
+
+    def spend(self, device_s: float, host_s: float) -> None:
+        """Let a call take this long on the device, and its enqueuing this long on the host."""
+        self.device_s += device_s
+        self.host_s += host_s
+        self._enqueued += 1
+
+    def timed(self, enqueue: Callable[[], None]) -> Timed:
+        device, host = self.device_s, self.host_s
+        enqueue()
+        self.synchronize()
+        host_s = self.host_s - host
+        # A device that waits for the host takes as long as the host.
+        return Timed(max(self.device_s - device, host_s) or 1e-6, host_s, self.clock_hz)
+
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
+        device, host, before = self.device_s, self.host_s, self._enqueued
+        enqueue()
+        took, nodes = self.device_s - device, self._enqueued - before
+        self.device_s, self.host_s = device, host
+        self.captured.append(nodes)
+        return partial(self._replay, enqueue, took)
+
+    def _replay(self, enqueue: Callable[[], None], took: float) -> None:
+        device, host = self.device_s, self.host_s
+        enqueue()
+        self.device_s, self.host_s = device + took, host + 5e-6
+
+    def memory(self) -> tuple[int, int]:
+        return self.free, 80 << 30
+
+
+class SimulatedLibrary:
+    """A library whose candidate i takes `seconds[i]` a call; `multiply` (a mutant, say) does the work."""
+
+    def __init__(
+        self,
+        gpu: SimulatedGpu,
+        cell: Cell,
+        *,
+        seconds: Sequence[float] = (1e-3,),
+        enqueue_s: float = 5e-6,
+        capturable: bool = True,
+        multiply: Callable[[Cell, Operands], None] | None = None,
+        refuses: dict[int, Exception] | None = None,
+    ) -> None:
+        self.algorithms = tuple({"algo": 100 + index} for index in range(len(seconds)))
+        self.capturable = capturable
+        self.closed = False
+        self.order: list[tuple[int, int]] = []
+        self.seconds: Callable[[int], float] = seconds.__getitem__
+        self._gpu, self._cell, self._enqueue_s = gpu, cell, enqueue_s
+        self._multiply, self._refuses = multiply or multiplied, refuses or {}
+
+    def bound(self, candidate: int, sets: Sequence[Operands]) -> list[Call]:
+        return [partial(self._call, candidate, index, one) for index, one in enumerate(sets)]
+
+    def _call(self, candidate: int, index: int, operands: Operands) -> None:
+        if candidate in self._refuses:
+            raise self._refuses[candidate]
+        self.order.append((candidate, index))
+        self._gpu.spend(self.seconds(candidate), self._enqueue_s)
+        self._multiply(self._cell, operands)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def multiplied(cell: Cell, one: Operands) -> None:
+    """Write D = A·B as the format rounds it."""
+    one.d[...] = encoded(cell, exact(cell, one))
+
+
+def exact(cell: Cell, one: Operands) -> Any:  # noqa: ANN401
+    """Return A·B in FP64, scaled."""
+    decode = partial(FORMATS[cell.input or ""].decode, np)
+    for_a, for_b = SCALES.get(cell.input or "", (1.0, 1.0))
+    return (decode(one.a) * for_a) @ (decode(one.bt) * for_b).T
+
+
+def encoded(cell: Cell, product: Any) -> Any:  # noqa: ANN401
+    """Return a product in the output format."""
+    wide = product if cell.output == "fp64" else product.astype(np.float32)
+    return FORMATS[cell.output or ""].encode(np, wide)
