@@ -1,8 +1,8 @@
 """Writes tests/data/simulated-h100.jsonl: what a run on a GPU leaves behind, from a simulated chip and clock.
 
-Run `python -m tests.make_simulated` after a change of what a record holds. Nothing in it was measured: its rates are
-made up, and every table of it says "Simulated". It is what the table, the notes and the formats of GPU results are
-tested with where no GPU is.
+Run `python -m tests.make_simulated` after a change of what a record holds. Nothing in it was measured: its rates
+are made up, and every table of it says "Simulated". It is what the table, the notes and the formats of GPU results
+are tested with where no GPU is.
 """
 
 import random
@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-
 from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData, PlainTask, Spread, Telemetry
 from bench.devices.check import tolerance_of
 from bench.measure.loop import Measurement, measure
 from bench.measure.policy import fitted
-from bench.records.record import SCHEMA, Footer, Header, encode_line
+from bench.records.record import SCHEMA, Footer, Header, Line, encode_line
 from bench.units import DTYPES
 from bench.workloads import gemm
 from bench.workloads.base import Cell, Plan
@@ -47,7 +46,9 @@ class SimulatedTask(PlainTask):
         rate, self._clock = RATES[cell.dtype_label, str(cell.library)]
         self._cell, self._seconds, self._now = cell, cell.flop / rate, 0.0
         self._random = random.Random(cell.key)
-        described = [{"algo": 66, "tile": f"128x{width}", "split_k": 1} for width in (128, 192, 256)]
+        described: list[Mapping[str, str | int]] = [
+            {"algo": 66, "tile": f"128x{width}", "split_k": 1} for width in (128, 192, 256)
+        ]
         self.candidates: Sequence[Mapping[str, str | int]] = described if cell.library == CUBLASLT else [{}]
         self._used = 0
 
@@ -159,7 +160,8 @@ def record() -> bytes:
         measure(SimulatedTask(cell, cold=index == 0), cell, head.policy) for index, cell in enumerate(planned)
     ]
     footer = Footer(ended="2026-01-02T03:05:02Z", measurements=len(measured), seconds=57.0)
-    return b"".join(map(encode_line, (head, *measured, footer)))
+    lines: list[Line] = [head, *measured, footer]
+    return b"".join(encode_line(line) for line in lines)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
-from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -18,11 +18,6 @@ from bench.errors import BackendUnavailable
 from bench.units import DTYPES
 from bench.workloads.base import Shape
 from tests.standins import SONAMES, StandIns
-
-ml_dtypes = pytest.importorskip("ml_dtypes", reason="the test extra brings it, as the CUDA extras do")
-pytestmark = pytest.mark.skipif(
-    find_spec("nvmath") is None, reason="nvmath-python, of the test extra, is not here"
-)
 
 Array = npt.NDArray[Any]
 
@@ -303,6 +298,12 @@ def test_a_refusal_means_no_algorithm(in_standins: StandIns, call: str, status: 
         in_standins(failing, call, status)
 
 
+@pytest.mark.parametrize("status", [NOT_SUPPORTED, INVALID_VALUE])
+def test_an_algorithm_that_is_offered_may_still_not_run(in_standins: StandIns, status: int) -> None:
+    with pytest.raises(NoAlgorithm, match=r"^cublasLt's matmul answered "):
+        in_standins(failing, "cublasLtMatmul", status)
+
+
 def test_an_empty_list_means_no_algorithm(in_standins: StandIns) -> None:
     with pytest.raises(NoAlgorithm, match="none works within 0 bytes of workspace"):
         in_standins(none_works)
@@ -331,7 +332,6 @@ def test_no_memory_is_a_memory_error(in_standins: StandIns, call: str) -> None:
     [
         (HEURISTIC, EXECUTION_FAILED, "matmul_algo_get_heuristic answered CUBLAS_STATUS_EXECUTION_FAILED"),
         ("cublasLtMatmul", EXECUTION_FAILED, "matmul answered CUBLAS_STATUS_EXECUTION_FAILED for bf16 16³"),
-        ("cublasLtMatmul", NOT_SUPPORTED, "matmul answered CUBLAS_STATUS_NOT_SUPPORTED for bf16 16³"),
         ("cublasLtMatmul", 9999, "matmul answered unrecognized status for bf16 16³"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The CUDA backend on a simulated GPU: what it offers on which chip, what it tells, and what gets its own process."""
+"""The CUDA backend on a simulated GPU: what it offers on which chip, what it tells, what gets its own process."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from bench.devices.cuda import CudaBackend
 from bench.devices.nvidia.gpu import Gpu, Inventory
 from bench.devices.nvidia.multiply import CUBLASLT, CUPY
 from bench.errors import InvalidRequest
-from bench.measure.policy import Policy
+from bench.measure.policy import GPU_OVERHEAD_S, Policy
 from bench.published.chips import Catalogue
 from bench.published.source import shipped_specs
 from bench.records.record import encode_line
@@ -147,7 +147,7 @@ class TestPlan:
     def test_all_of_it_fits_the_minute_at_the_longest(self) -> None:
         plan, policy, _ = resolve(backend(), Wish())
         device_s = sum(policy.longest_s(one.regime, cold=i == 0) for i, one in enumerate(plan.cells))
-        assert device_s + len(plan.cells) * planning.GPU_OVERHEAD_S <= 60.0
+        assert device_s + len(plan.cells) * GPU_OVERHEAD_S <= 60.0
 
     def test_a_quick_run_takes_the_first_library(self) -> None:
         plan, _, _ = resolve(backend(), Wish(quick=True, dtypes=["fp32", "bf16"]))
@@ -284,7 +284,7 @@ class TestOwnProcess:
             ("bf16", CUPY, "1", {}),
         ],
     )
-    def test_only_where_cupys_switch_is_not_what_the_cell_needs(  # noqa: PLR0913
+    def test_only_where_cupys_switch_is_not_what_the_cell_needs(
         self,
         dtype: str,
         library: str,

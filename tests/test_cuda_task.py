@@ -130,7 +130,7 @@ class TestTiming:
     def test_no_block_of_a_calls_own_making_is_launch_bound(self, bench: Bench) -> None:
         task = bench.task(cell(), seconds=[2e-6], enqueue_s=8e-6)
         task.block(1000)
-        assert task.caveats() == ()
+        assert task.caveats() == []
 
 
 class TestCandidates:
@@ -281,6 +281,33 @@ class TestCheck:
 
         assert bench.task(cell("fp8", fast=True), multiply=coarse).verify().passed
         assert not bench.task(cell("fp8"), multiply=coarse).verify().passed
+
+
+class TestHonestTf32:
+    """What is called TF32 must not be FP32, which a variable can make of it: that would be slower."""
+
+    def test_a_product_that_is_too_exact_is_noticed(self, bench: Bench) -> None:
+        task = bench.task(cell("tf32"))
+        assert task.verify().passed
+        (caveat,) = task.caveats()
+        assert caveat.code == "not_tf32"
+
+    def test_one_of_rounded_inputs_is_what_it_says(self, bench: Bench) -> None:
+        def rounding(of: Cell, one: Operands) -> None:
+            multiplied(of, Operands(_in_ten_bits(one.a), _in_ten_bits(one.bt), one.d))
+
+        task = bench.task(cell("tf32"), multiply=rounding)
+        assert task.verify().passed
+        assert task.caveats() == []
+
+    def test_fp32_may_be_as_exact_as_it_is(self, bench: Bench) -> None:
+        task = bench.task(cell("fp32"))
+        task.verify()
+        assert task.caveats() == []
+
+
+def _in_ten_bits(array: Any) -> Any:  # noqa: ANN401
+    return (array.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
 class TestFaults:

@@ -166,10 +166,14 @@ def test_a_dense_rate_says_what_sums_it(chip: Chip) -> None:
 
 def test_the_tensor_rate_follows_from_multiprocessors_and_clock(chip: Chip) -> None:
     """FLOP per clock and SM is only given where SMs x clock makes the published rate, within the clock's range."""
-    per_clock, rate = _number(chip, "flop_per_clock_per_sm.bf16"), _number(chip, "bf16")
     sms, clock = _number(chip, "sm_count"), _number(chip, "boost_clock")
-    if per_clock and rate and sms and clock:
-        assert 0.9 < rate / (per_clock * sms * clock) <= 1.005
+    for name in (name for name in chip.figures if name.startswith("flop_per_clock_per_sm.")):
+        per_clock, rate = _number(chip, name), _number(chip, name.removeprefix("flop_per_clock_per_sm."))
+        assert per_clock, name
+        assert rate, name
+        assert sms, name
+        assert clock, name
+        assert 0.9 < rate / (per_clock * sms * clock) <= 1.005, name
 
 
 def test_a_cut_down_chip_names_a_full_strength_one_and_is_nowhere_above_it_in_what_was_cut(chip: Chip) -> None:

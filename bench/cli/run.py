@@ -60,6 +60,19 @@ class _ShapeType(click.ParamType[tuple[int, ...]]):
         return tuple(_Size().convert(part, param, ctx) for part in parts)
 
 
+class _Seconds(click.FloatRange):
+    """Seconds, a second to a week; NaN is in no range, which Click's own comparison does not notice."""
+
+    def __init__(self) -> None:
+        super().__init__(min=1.0, max=7 * 86400.0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        seconds = float(super().convert(value, param, ctx))
+        if seconds != seconds:  # noqa: PLR0124 - NaN
+            self.fail(f"{value} is not a number of seconds", param, ctx)
+        return seconds
+
+
 @click.command("run", context_settings=CONTEXT)
 @click.option(
     "--backend",
@@ -94,7 +107,7 @@ class _ShapeType(click.ParamType[tuple[int, ...]]):
 )
 @click.option(
     "--sustained",
-    type=click.FloatRange(min=1.0, max=7 * 86400.0),
+    type=_Seconds(),
     metavar="SECONDS",
     help="Load it this long in each format, after the power limit has settled.",
 )

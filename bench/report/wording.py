@@ -6,6 +6,7 @@ from typing import Final
 
 from bench.devices.base import Caveat, Check
 from bench.records.record import Reading
+from bench.units import format_si
 
 Values = Mapping[str, float | str]
 
@@ -93,6 +94,21 @@ def _hot(values: Values) -> str:
     )
 
 
+def _launch_bound(values: Values) -> str:
+    enqueue, call = (format_si(float(values[name]), "s", digits=2) for name in ("enqueue_s", "call_s"))
+    return (
+        f"enqueuing a call takes the host {enqueue} and a call took {call}, so the host set this rate, not the "
+        "GPU; take larger matrices, or the library that can be captured (--library cublaslt)"
+    )
+
+
+def _not_tf32(values: Values) -> str:
+    return (
+        f"the product is more exact than TF32 can be (row error {values['rows_error']:.1e}), so something made "
+        "the library compute in FP32; unset NVIDIA_TF32_OVERRIDE"
+    )
+
+
 def _hidden(values: Values) -> str:
     if "variable" in values:
         return f"CUDA programs cannot see it, as {values['variable']} leaves it out; name it there, or unset that"
@@ -117,6 +133,8 @@ WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
         "pcie": _pcie,
         "hot": _hot,
         "hidden": _hidden,
+        "launch_bound": _launch_bound,
+        "not_tf32": _not_tf32,
     }
 )
 

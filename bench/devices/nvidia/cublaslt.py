@@ -21,16 +21,23 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench.errors import BackendUnavailable, one_line
+from bench.errors import BackendUnavailable, CellFailed, one_line
 from bench.units import Dtype
 from bench.workloads.base import Shape
 
 _SUCCESS: Final = 0
 _ALLOC_FAILED: Final = 3
 _REFUSALS: Final = frozenset({7, 15})  # INVALID_VALUE, NOT_SUPPORTED
-# Where a refusal concerns the problem, not the device: an old library knows no FP4 type or scale mode either.
+# Where a refusal concerns the problem, not the device: an old library knows no FP4 type or scale mode either, and
+# an algorithm that the heuristic offers may still not run.
 _MAY_REFUSE: Final = frozenset(
-    {"matmul_desc_create", "matmul_desc_set_attribute", "matrix_layout_create", "matmul_algo_get_heuristic"}
+    {
+        "matmul_desc_create",
+        "matmul_desc_set_attribute",
+        "matrix_layout_create",
+        "matmul_algo_get_heuristic",
+        "matmul",
+    }
 )
 
 
@@ -60,7 +67,7 @@ _CONFIG: Final = (
 _PREFIX: Final = re.compile("^(TILE|STAGES|SHAPE)_")
 
 
-class NoAlgorithm(Exception):
+class NoAlgorithm(CellFailed):
     """cublasLt has no algorithm for this product on this GPU; the message is one line."""
 
 
@@ -124,7 +131,8 @@ class LtMatmul:
 
         `candidate` is an index into `algorithms`; `workspace` points to `workspace_bytes` on the device (0: none),
         at a multiple of 256 bytes. The function returns at once, allocates nothing on the device, may be captured
-        in a graph, and is not to be called after `close`. It raises MemoryError or BackendUnavailable.
+        in a graph, and is not to be called after `close`. It raises NoAlgorithm if this one does not run after
+        all, MemoryError, or BackendUnavailable.
         """
         lt = _binding()
         matmul, refused = lt.matmul, lt.cuBLASLtError

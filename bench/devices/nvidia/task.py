@@ -29,6 +29,7 @@ _LONG_CALL_S: Final = 0.005  # far above what enqueuing one takes
 _GRAPH_BELOW: Final = 5.0  # times the time that the host takes to enqueue a call
 _GRAPH_S: Final = 0.002
 _MOST_NODES: Final = 2048
+_BELOW_TF32: Final = 1e-5  # row error; rounding both inputs to 11 bits costs about 2e-4
 _HOST_LIMITED: Final = 0.8  # of a call's time spent on enqueuing the next
 
 
@@ -60,10 +61,7 @@ class CudaTask:
         self._runtime, self._cell, self._seed, self._watcher = runtime, cell, seed, watcher
         self._recent: deque[float] = deque(maxlen=20)
         with runtime.current():
-            try:
-                self._multiplier: Multiplier = multiplier(runtime, cell)
-            except NoAlgorithm as error:
-                raise CellFailed(str(error)) from error
+            self._multiplier: Multiplier = multiplier(runtime, cell)
             self._sets, self.data = self._filled(sets)
         runtime.synchronize()
         self._candidates = [i for i in range(len(self._multiplier.algorithms)) if self._launches(i)]
@@ -73,6 +71,7 @@ class CudaTask:
         self._graphs: dict[int, Call] = {}
         self._per_graph = 0
         self._enqueue_s: float | None = None
+        self._rows_error: float | None = None
         self.use(0)
         self._choose_timing()
 
@@ -131,13 +130,15 @@ class CudaTask:
         return self._watcher.window() if self._watcher is not None else None
 
     def caveats(self) -> Sequence[Caveat]:
-        """Return that the host was the limit, if enqueuing a call takes about as long as one took."""
-        if self._per_graph or self._enqueue_s is None or not self._recent:
-            return ()
-        call_s = median(self._recent)
-        if self._enqueue_s < _HOST_LIMITED * call_s:
-            return ()
-        return (Caveat(code="launch_bound", values={"enqueue_s": self._enqueue_s, "call_s": call_s}),)
+        """Return that the host was the limit, or that a TF32 product was computed in FP32, if that is so."""
+        found = []
+        if self._recent and not self._per_graph and self._enqueue_s is not None:
+            call_s = median(self._recent)
+            if self._enqueue_s >= _HOST_LIMITED * call_s:
+                found.append(Caveat(code="launch_bound", values={"enqueue_s": self._enqueue_s, "call_s": call_s}))
+        if self._cell.compute == "tf32" and self._rows_error is not None and self._rows_error < _BELOW_TF32:
+            found.append(Caveat(code="not_tf32", values={"rows_error": self._rows_error}))
+        return found
 
     def verify(self) -> Check:
         """Check the product of every operand set, then of one drawn anew as normal data in the same memory.
@@ -153,7 +154,9 @@ class CudaTask:
                 for _ in fill(self._runtime.xp, array, self._input, rng, "normal"):
                     pass
             self._compute_all()
-            return worst([*checks, self._verified(self._sets[0])])
+            check = worst([*checks, self._verified(self._sets[0])])
+        self._rows_error = check.rows_error
+        return check
 
     def close(self) -> None:
         """Release operands, graphs and what the library holds."""
