@@ -24,13 +24,15 @@ PER_CLOCK: Final = "flop_per_clock_per_sm"
 class Estimate(NamedTuple):
     """A rate in operations per second. `interval` is None if it has none: a published figure, few samples.
 
-    `figure` is the published figure that it is; `processes` how many fresh processes it was pooled from.
+    `figure` is the published figure that it is; `processes` how many fresh processes it was pooled from. A
+    `host_limited` rate is that of a host which could not enqueue fast enough: it says nothing of the chip.
     """
 
     rate: float
     interval: Interval | None
     figure: Figure | None = None
     processes: int = 1
+    host_limited: bool = False
 
     @property
     def half_width(self) -> float | None:
@@ -79,7 +81,12 @@ def measured_rate(reading: Reading) -> Estimate | None:
     if not reading.passed or summary is None or not flop:
         return None
     interval = summary.interval and Interval(flop / summary.interval.hi, flop / summary.interval.lo)
-    return Estimate(flop / summary.median, interval)
+    return Estimate(flop / summary.median, interval, host_limited=is_host_limited(reading))
+
+
+def is_host_limited(reading: Reading) -> bool:
+    """Whether the host, not the device, set the rate of a reading."""
+    return any(caveat.code == "launch_bound" for caveat in reading.warnings)
 
 
 def pooled(readings: Iterable[Reading]) -> Estimate | None:
@@ -96,6 +103,7 @@ def pooled(readings: Iterable[Reading]) -> Estimate | None:
         median(rate.rate for rate in rates),
         span if len(intervals) == len(rates) else None,
         processes=len(rates),
+        host_limited=any(rate.host_limited for rate in rates),
     )
 
 
@@ -186,8 +194,17 @@ def compare(sides: Sequence[Side]) -> list[Row]:
 def _row(cell: Cell, sides: Sequence[Side]) -> Row:
     estimates = tuple(side.estimate(cell) for side in sides)
     first = estimates[0]
-    ratios = tuple(None if first is None or other is None else ratio(other, first) for other in estimates)
-    return Row(cell, estimates, ratios)
+    return Row(cell, estimates, tuple(_ratio_to(first, other) for other in estimates))
+
+
+def _ratio_to(first: Estimate | None, other: Estimate | None) -> Ratio | None:
+    """Return other ÷ first; None if one is missing, or it would hold what the host limited against a peak."""
+    if first is None or other is None:
+        return None
+    one_published = (first.figure is None) != (other.figure is None)
+    if one_published and (first.host_limited or other.host_limited):
+        return None
+    return ratio(other, first)
 
 
 def _listed(side: Side) -> str:

@@ -1,21 +1,45 @@
 """The columns that several views share, so that a cell, a rate and a peak read the same everywhere."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from bench.analysis.compare import Estimate
 from bench.published.figures import Figure
+from bench.report.view import Column
 from bench.workloads.base import Cell
 
+HOST_LIMITED: Final = "host-limited"
 
-def shape_columns(cell: Cell) -> dict[str, Any]:
-    """Return a cell's dtype and sizes."""
+
+def cell_columns(cell: Cell) -> dict[str, Any]:
+    """Return what a cell is, as CSV and JSON have it; None for what does not apply."""
     shape = cell.shape
     return {
         "dtype": cell.dtype_name,
         "m": shape.m if shape else None,
         "n": shape.n if shape else None,
         "k": shape.k if shape else None,
+        "fast_accumulate": cell.fast_accumulate,
+        "library": cell.library,
+        "data": cell.data,
+        "regime": cell.regime,
     }
+
+
+def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
+    """Return the columns that tell cells apart in a table, one text a cell.
+
+    Data and regime stand there only if they differ, the library also where two can be had: on a GPU.
+    """
+    columns = [
+        (Column("dtype"), [cell.dtype_label for cell in cells]),
+        (Column("shape"), [str(cell.shape) for cell in cells]),
+    ]
+    for name in ("data", "regime", "library"):
+        texts = [str(getattr(cell, name) or "") for cell in cells]
+        if len(set(texts)) > 1 or (name == "library" and any(cell.l2 == "rotate" for cell in cells)):
+            columns.append((Column(name), texts))
+    return columns
 
 
 def rate_columns(rate: Estimate | None) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.analysis.compare import Estimate, Ratio, Row, Side
-from bench.report.columns import peak_text, rate_columns, shape_columns, unit_of
+from bench.analysis.compare import Estimate, Row, Side
+from bench.report.columns import HOST_LIMITED, cell_columns, cell_texts, peak_text, rate_columns, unit_of
 from bench.report.view import Column, View, percent, significant
 from bench.units import format_si
 from bench.workloads.base import Cell
@@ -12,13 +12,15 @@ from bench.workloads.base import Cell
 
 def compare_view(sides: Sequence[Side], rows: Sequence[Row]) -> View:
     """Return one row a cell and, for every side after the first, its rate and its ratio to the first."""
-    columns = [Column("dtype"), Column("shape"), Column(f"{sides[0].label} ({sides[0].kind})", "right")]
-    for side in sides[1:]:
-        columns += [Column(f"{side.label} ({side.kind})", "right"), Column(f"÷ {sides[0].label}", "right")]
+    named = cell_texts([row.cell for row in rows])
+    columns = [column for column, _ in named]
+    for index, side in enumerate(sides):
+        columns.append(Column(f"{side.label} ({side.kind})", "right"))
+        columns += [Column(f"÷ {sides[0].label}", "right")] if index else []
     return View(
         title=f"{sides[0].label} against {', '.join(side.label for side in sides[1:])}",
         columns=columns,
-        rows=[_texts(row) for row in rows],
+        rows=[[*(texts[i] for _, texts in named), *_texts(row)] for i, row in enumerate(rows)],
         records=[_record(row, sides, i) for row in rows for i in range(len(sides)) if row.estimates[i]],
         document={
             "sides": [_side(side) for side in sides],
@@ -58,11 +60,11 @@ def _side(side: Side) -> dict[str, Any]:
 
 
 def _texts(row: Row) -> list[str]:
-    texts = [row.cell.dtype_name, str(row.cell.shape)]
+    texts = []
     for index, estimate in enumerate(row.estimates):
         texts.append(_rate(row.cell, estimate))
         if index:
-            texts.append(_ratio(row.ratios[index]))
+            texts.append(_ratio(row, index))
     return texts
 
 
@@ -75,9 +77,11 @@ def _rate(cell: Cell, estimate: Estimate | None) -> str:
     return text if estimate.half_width is None else f"{text} ±{percent(estimate.half_width, 2)}"
 
 
-def _ratio(ratio: Ratio | None) -> str:
+def _ratio(row: Row, index: int) -> str:
+    ratio = row.ratios[index]
     if ratio is None:
-        return ""
+        limited = any(estimate.host_limited for estimate in (row.estimates[0], row.estimates[index]) if estimate)
+        return HOST_LIMITED if limited else ""
     text = f"{significant(ratio.value)}×"
     if ratio.interval is None:
         return text
@@ -100,7 +104,7 @@ def _record(row: Row, sides: Sequence[Side], index: int) -> dict[str, Any]:
         "side": sides[index].label,
         "kind": sides[index].kind,
         "name": sides[index].name,
-        **shape_columns(row.cell),
+        **cell_columns(row.cell),
         "unit": unit_of(row.cell),
         **_entry(row, index),
     }
@@ -111,6 +115,7 @@ def _document(row: Row, sides: Sequence[Side]) -> dict[str, Any]:
         "cell": row.cell.key,
         "dtype": row.cell.dtype_name,
         "shape": [row.cell.shape.m, row.cell.shape.n, row.cell.shape.k] if row.cell.shape else None,
+        "library": row.cell.library,
         "unit": unit_of(row.cell),
         "sides": [{"label": side.label, **_entry(row, i)} for i, side in enumerate(sides)],
     }

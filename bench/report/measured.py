@@ -9,7 +9,7 @@ from bench.analysis.compare import Estimate, peak_at_clock, pooled_cells, publis
 from bench.devices.base import Telemetry
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
-from bench.report.columns import peak_text, rate_columns, shape_columns, unit_of
+from bench.report.columns import HOST_LIMITED, cell_columns, cell_texts, peak_text, rate_columns, unit_of
 from bench.report.measured_notes import notes
 from bench.report.view import Column, View, percent
 from bench.report.wording import failure
@@ -20,7 +20,6 @@ _ORIGINS: Final = {"measured": "Measured here", "replayed": "Replayed", "simulat
 # The versions that the title shows, with what stands before them; the BLAS's own text begins with its name.
 _GPU_VERSIONS: Final = {"driver": "driver", "cuda": "CUDA", "cupy": "CuPy", "cublaslt": "cublasLt"}
 _CPU_VERSIONS: Final = {"numpy": "NumPy", "blas": ""}
-HOST_LIMITED: Final = "host-limited"
 
 
 class Run(NamedTuple):
@@ -48,7 +47,7 @@ class Shown(NamedTuple):
     @property
     def host_limited(self) -> bool:
         """Whether the host, not the device, set the rate, so that it says nothing of a chip."""
-        return any(caveat.code == "launch_bound" for caveat in self.reading.warnings)
+        return self.rate is not None and self.rate.host_limited
 
 
 def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
@@ -87,16 +86,7 @@ def _columns(
 ) -> list[tuple[Column, list[str]]]:
     """Return each column with its texts; those that would say the same in every row are left out."""
     columns = [
-        (Column("dtype"), [one.cell.dtype_label for one in shown]),
-        (Column("shape"), [str(one.cell.shape) for one in shown]),
-    ]
-    if len({one.cell.data for one in shown}) > 1:
-        columns.append((Column("data"), [one.cell.data or "" for one in shown]))
-    if len({one.cell.regime for one in shown}) > 1:
-        columns.append((Column("regime"), [one.cell.regime or "" for one in shown]))
-    if any(one.cell.l2 == "rotate" for one in shown):  # a GPU: two libraries measure it
-        columns.append((Column("library"), [one.cell.library or "" for one in shown]))
-    columns += [
+        *cell_texts([one.cell for one in shown]),
         (Column("rate", "right"), [_rate(one) for one in shown]),
         (Column("95 % interval"), [_interval(one) for one in shown]),
     ]
@@ -184,11 +174,7 @@ def _record(run: Run, one: Shown) -> dict[str, Any]:
     return {
         "origin": run.header.origin,
         "device": run.header.device.name,
-        **shape_columns(cell),
-        "fast_accumulate": cell.fast_accumulate,
-        "library": cell.library,
-        "data": cell.data,
-        "regime": cell.regime,
+        **cell_columns(cell),
         **rate_columns(one.rate),
         "unit": unit_of(cell),
         "sm_clock_hz": one.reading.sm_clock_hz,

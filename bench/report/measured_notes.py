@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from bench.analysis.compare import Estimate, is_above_peak, published_peak, ratio
+from bench.analysis.compare import Estimate, is_above_peak, peak_at_clock, published_peak, ratio
 from bench.devices.base import Device, Telemetry
 from bench.devices.nvidia.nvml import FAULTS
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
 from bench.report.view import percent
 from bench.report.wording import failure, sentence
+from bench.units import format_si
 from bench.workloads.base import Cell
 
 _OF_BLOCKS: Final = "The interval is that of the median of all blocks."
@@ -30,10 +31,11 @@ def notes(
     found = [sentence(caveat) for caveat in header.warnings]
     found += _identity(header.device)
     found.append(f"Held against published dense peaks. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
+    readings = [reading for readings in processes for reading in readings]
+    found += _clock_held([reading for reading in readings if reading.cell in shown], own_chip)
     found += _of_cells(processes, shown)
     found += _capped(header, processes, shown)
     found += _above_peak(shown, own_chip)
-    readings = [reading for readings in processes for reading in readings]
     found += _sensors([reading for reading in readings if reading.cell in shown])
     missing = len(header.plan.cells) - len({reading.cell for reading in readings})
     if missing:
@@ -84,9 +86,33 @@ def _above_peak(shown: Mapping[Cell, Estimate | None], own_chip: Chip | None) ->
         peak = published_peak(own_chip, cell.dtype) if own_chip and cell.dtype else None
         if rate is not None and peak is not None and is_above_peak(ratio(rate, peak)):
             yield (
-                f"{cell.label}: above the published peak, which needs explaining: a clock over the sheet's, "
-                "predictable data, a lower accumulate precision, or another product than assumed"
+                f"{cell.label}: above the published peak, which needs explaining: a clock over the sheet's"
+                f"{_at_boost(cell, own_chip)}, predictable data, a lower accumulate precision, or another product "
+                "than assumed"
             )
+
+
+def _at_boost(cell: Cell, chip: Chip | None) -> str:
+    """Return what the peak would be at the chip's published boost clock: a sheet's peak may be at a lower one."""
+    boost = chip.first_known(("boost_clock",)) if chip else None
+    hertz = boost.in_base_units(boost.value) if boost else None
+    if chip is None or cell.dtype is None or not isinstance(hertz, int | float):
+        return ""
+    peak = peak_at_clock(chip, cell.dtype, hertz)
+    if peak is None:
+        return ""
+    return f" (at {format_si(hertz, 'Hz')} it would be {format_si(peak.rate, cell.dtype.rate_label)})"
+
+
+def _clock_held(readings: Sequence[Reading], chip: Chip | None) -> Iterator[str]:
+    """Say what the share at the clock held is a share of, where the table has one."""
+    for reading in readings:
+        clock, dtype = reading.sm_clock_hz, reading.cell.dtype
+        peak = peak_at_clock(chip, dtype, clock) if chip and dtype and clock else None
+        if peak is not None and peak.figure is not None:
+            how = "derived from the published peaks" if peak.figure.grade == "derived" else "published"
+            yield f"at the clock held: of multiprocessors × FLOP per clock ({how}) × the clock while it ran"
+            return
 
 
 def _sensors(readings: Sequence[Reading]) -> Iterator[str]:
