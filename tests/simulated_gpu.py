@@ -10,10 +10,13 @@ from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import pytest
 
+from bench.devices.nvidia import task as task_module
 from bench.devices.nvidia.multiply import Call, Operands
 from bench.devices.nvidia.operands import FORMATS, SCALES
-from bench.devices.nvidia.runtime import CupyRuntime, Timed
+from bench.devices.nvidia.runtime import CaptureFailed, CupyRuntime, Timed
+from bench.devices.nvidia.task import CudaTask
 from bench.errors import BackendUnavailable
 from bench.workloads.base import Cell
 
@@ -40,8 +43,14 @@ class SimulatedGpu(CupyRuntime):
         self.free = free
         self.lost = False
         self.captured: list[int] = []
+        self.refuse_capture: Callable[[int], bool] = lambda _number: False
+        self._captures = 0
         self._recording: list[Call] | None = None
         self._enqueued = 0
+
+    @property
+    def has_clock(self) -> bool:
+        return self.clock_hz is not None
 
     @property
     def stream(self) -> int:
@@ -78,6 +87,10 @@ class SimulatedGpu(CupyRuntime):
         return Timed(max(self.device_s - device, host_s) or 1e-6, host_s, self.clock_hz)
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
+        self._captures += 1
+        if self.refuse_capture(self._captures - 1):
+            message = "cudaErrorStreamCaptureUnsupported (simulated)"
+            raise CaptureFailed(message)
         device, host, before = self.device_s, self.host_s, self._enqueued
         enqueue()
         took, nodes = self.device_s - device, self._enqueued - before
@@ -146,3 +159,20 @@ def encoded(cell: Cell, product: Any) -> Any:  # noqa: ANN401
     """Return a product in the output format."""
     wide = product if cell.output == "fp64" else product.astype(np.float32)
     return FORMATS[cell.output or ""].encode(np, wide)
+
+
+class TaskBench:
+    """A simulated GPU, and a library on it that the next task gets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.gpu = SimulatedGpu({"l2CacheSize": 4096})
+        self.library: SimulatedLibrary
+        self._patch = monkeypatch
+
+    def task(self, of: Cell, *, sets: int = 3, cold: bool = False, **library: Any) -> CudaTask:  # noqa: ANN401
+        def make(gpu: SimulatedGpu, one: Cell) -> SimulatedLibrary:
+            self.library = SimulatedLibrary(gpu, one, **library)
+            return self.library
+
+        self._patch.setattr(task_module, "multiplier", make)
+        return CudaTask(self.gpu, of, 7, sets=sets, cold=cold, watcher=None)

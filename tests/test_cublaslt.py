@@ -199,7 +199,7 @@ def test_a_misfit_is_what_the_library_refuses(in_standins: StandIns, name: str) 
 @pytest.mark.parametrize(
     ("name", "shape", "text"),
     [
-        ("fp8", Shape(m=1000, n=64, k=64), "fp8 needs m in multiples of 16, not 1000: take 992 or 1008"),
+        ("fp8", Shape(m=1, n=1000, k=64), "fp8 needs n in multiples of 16, not 1000: take 992 or 1008"),
         ("nvfp4", Shape(m=64, n=64, k=16), "nvfp4 needs k in multiples of 32, not 16: take 32"),
         ("int8", Shape(m=1, n=7, k=4), "int8 needs n in multiples of 4, not 7: take 4 or 8"),
     ],
@@ -298,8 +298,9 @@ def test_a_refusal_means_no_algorithm(in_standins: StandIns, call: str, status: 
         in_standins(failing, call, status)
 
 
-@pytest.mark.parametrize("status", [NOT_SUPPORTED, INVALID_VALUE])
+@pytest.mark.parametrize("status", [NOT_SUPPORTED, INVALID_VALUE, EXECUTION_FAILED, 8, 14, 9999])
 def test_an_algorithm_that_is_offered_may_still_not_run(in_standins: StandIns, status: int) -> None:
+    """With EXECUTION_FAILED too, as cuBLAS 13.6 does; whether the device is lost, its next wait tells."""
     with pytest.raises(NoAlgorithm, match=r"^cublasLt's matmul answered "):
         in_standins(failing, "cublasLtMatmul", status)
 
@@ -331,8 +332,7 @@ def test_no_memory_is_a_memory_error(in_standins: StandIns, call: str) -> None:
     ("call", "status", "said"),
     [
         (HEURISTIC, EXECUTION_FAILED, "matmul_algo_get_heuristic answered CUBLAS_STATUS_EXECUTION_FAILED"),
-        ("cublasLtMatmul", EXECUTION_FAILED, "matmul answered CUBLAS_STATUS_EXECUTION_FAILED for bf16 16³"),
-        ("cublasLtMatmul", 9999, "matmul answered unrecognized status for bf16 16³"),
+        (HEURISTIC, 9999, "matmul_algo_get_heuristic answered unrecognized status"),
     ],
 )
 def test_any_other_failure_loses_the_backend(in_standins: StandIns, call: str, status: int, said: str) -> None:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bench.devices import cuda, environment
 from bench.devices.cuda import CudaBackend
+from bench.devices.nvidia import runtime
 from bench.devices.nvidia.gpu import Gpu, Inventory
 from bench.devices.nvidia.multiply import CUBLASLT, CUPY
-from bench.errors import InvalidRequest
+from bench.errors import BackendUnavailable, CellFailed, InvalidRequest
 from bench.measure.policy import GPU_OVERHEAD_S, Policy
 from bench.published.chips import Catalogue
 from bench.published.source import shipped_specs
@@ -96,7 +98,7 @@ class TestOffer:
         here = backend(10)
         refused = {dtype: here.refusal("matmul", dtype, CUPY) for dtype in EVERY}
         assert [dtype for dtype, why in refused.items() if why is None] == ["fp64", "fp32", "tf32", "fp16", "bf16"]
-        assert "without tensor cores" in str(refused["int8"])
+        assert "wraps at 8 bits" in str(refused["int8"])
         assert "FP32" in str(refused["fp16_acc16"])
 
     def test_without_nvmath_the_other_library_still_measures_and_the_pip_line_is_named(
@@ -186,9 +188,13 @@ class TestPlan:
         assert swept.cap_s >= 0.9 * usual.cap_s
 
     def test_a_default_that_does_not_fit_gives_way_to_a_smaller_one(self) -> None:
-        here = CudaBackend(SimulatedGpu(free=2 << 30), None)
+        here = CudaBackend(SimulatedGpu(free=3 << 30), None)
         plan, _, _ = resolve(here, Wish(dtypes=["fp64"], libraries=[CUBLASLT]))
         assert [str(one.shape) for one in plan.cells] == ["4096³"]
+
+    def test_no_gigabyte_of_the_free_memory_is_promised_to_operands(self) -> None:
+        assert CudaBackend(SimulatedGpu(free=5 << 30), None).bytes_free() == 4 << 30
+        assert CudaBackend(SimulatedGpu(free=1 << 20), None).bytes_free() == 0
 
     def test_an_odd_shape_is_refused_before_anything_is_made(self) -> None:
         wish = Wish(dtypes=["int8"], shapes=[Shape(m=7, n=8, k=9)])
@@ -253,6 +259,11 @@ class TestIdentity:
         assert backend().environment().conditions["other_processes"] == "0"
         assert backend().caveats() == []
 
+    def test_a_clock_that_cannot_be_counted_is_a_caveat(self) -> None:
+        gpu = SimulatedGpu()
+        gpu.clock_hz = None
+        assert [caveat.code for caveat in CudaBackend(gpu, None).caveats()] == ["no_clock"]
+
     def test_what_bends_a_measurement_is_a_caveat(self, monkeypatch: pytest.MonkeyPatch) -> None:
         _here(monkeypatch, H100._replace(power_limit_w=500.0, mig=True))
         monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
@@ -265,7 +276,9 @@ class TestOwnProcess:
     def spied(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
         made: list[tuple[str, dict[str, str]]] = []
         monkeypatch.setattr(
-            cuda, "OwnProcessTask", lambda _backend, of, _seed, variables: made.append((of.dtype_name, variables))
+            cuda,
+            "OwnProcessTask",
+            lambda _backend, of, _seed, variables, **_more: made.append((of.dtype_name, variables)),
         )
         monkeypatch.setattr(cuda, "CudaTask", lambda _gpu, of, _seed, **_more: made.append((of.dtype_name, {})))
         return made
@@ -297,3 +310,46 @@ class TestOwnProcess:
             monkeypatch.setenv("CUPY_TF32", variable)
         backend().prepare(cell(dtype, library=library), 1)
         assert spied == [(dtype, own)]
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("status", "kind", "said"),
+        [
+            (2, MemoryError, "said"),
+            (46, BackendUnavailable, "compute mode is exclusive"),
+            (700, BackendUnavailable, "Xid"),
+            (999, BackendUnavailable, "--resume"),
+        ],
+    )
+    def test_a_failure_of_the_device(self, status: int, kind: type[Exception], said: str) -> None:
+        found = runtime._device_failure(status, "said")
+        assert type(found) is kind
+        assert said in str(found)
+
+    @pytest.mark.parametrize(
+        ("status", "kind"),
+        [(1, MemoryError), (3, MemoryError), (15, CellFailed), (7, CellFailed), (13, BackendUnavailable)],
+    )
+    def test_a_failure_of_cublas_under_cupy(self, status: int, kind: type[Exception]) -> None:
+        """What one product cannot do does not end the run; a device that fails does."""
+        assert type(runtime._library_failure(status, "said")) is kind
+
+    @pytest.mark.parametrize(
+        ("count", "said"), [(1, None), (0, "it lists none"), (None, "cudaErrorNoDevice: no CUDA-capable device")]
+    )
+    def test_a_driver_without_a_visible_gpu_is_not_mended_by_another_cupy(
+        self, count: int | None, said: str | None
+    ) -> None:
+        class CUDARuntimeError(RuntimeError):
+            pass
+
+        def device_count() -> int:
+            if count is None:
+                raise CUDARuntimeError(said)
+            return count
+
+        calls = SimpleNamespace(getDeviceCount=device_count, CUDARuntimeError=CUDARuntimeError)
+        found = cuda._why_no_gpu(SimpleNamespace(cuda=SimpleNamespace(runtime=calls)))
+        assert (found is None) == (said is None)
+        assert found is None or ("CUDA_VISIBLE_DEVICES" in found and str(said) in found)

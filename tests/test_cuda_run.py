@@ -64,7 +64,7 @@ class Lab:
     def backend(self) -> CudaBackend:
         return CudaBackend(self.gpu, None, other_processes=0)
 
-    def _in_this_process(self, _name: str, cell: Cell, seed: int, _variables: object) -> Task:
+    def _in_this_process(self, _name: str, cell: Cell, seed: int, _variables: object, **_more: object) -> Task:
         return task_module.CudaTask(self.gpu, cell, seed, sets=2, cold=False, watcher=None)
 
     def _library(self, gpu: SimulatedGpu, cell: Cell) -> SimulatedLibrary:
@@ -172,7 +172,7 @@ class TestDenominators:
         lab.gpu.clock_hz = None
         answer = lab.run(*SMALL, "--dtype", "bf16", "--format", "json")
         assert json.loads(answer.out)["measurements"][0]["at_clock"] is None
-        assert "at the clock held" not in lab.run(*SMALL, "--dtype", "bf16").out
+        assert "at the clock held" not in lab.run(*SMALL, "--dtype", "bf16").out.splitlines()[2]
 
 
 class TestData:
@@ -246,6 +246,20 @@ class TestFaults:
         one = lab.measured("bf16")
         assert one.stop == "failed"
         assert said in str(one.failure)
+        assert lab.measured("int8").passed
+
+    @pytest.mark.parametrize("error", [NoAlgorithm("cublasLt has no algorithm"), MemoryError("no memory")])
+    @pytest.mark.parametrize("more", [(), ("--sweep",)])
+    def test_one_that_fails_while_the_size_is_chosen_fails_alone(
+        self, lab: Lab, error: Exception, more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before there is a record: the formats that can be measured still are."""
+        monkeypatch.setattr(CudaBackend, "defaults", cuda.CudaBackend.defaults._replace(sizes=(64, 96)))
+        monkeypatch.setattr("bench.run.planning.SWEEP_SIZES", (64,))
+        lab.on_prepare = failing_at("bf16", error)
+        answer = lab.run(*more, "--dtype", "bf16", "--dtype", "int8", "--library", "cublaslt")
+        assert answer.code == 0, answer.err
+        assert lab.measured("bf16").stop == "failed"
         assert lab.measured("int8").passed
 
     def test_a_cell_whose_check_fails_is_kept_and_marked(self, lab: Lab) -> None:

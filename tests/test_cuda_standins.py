@@ -200,7 +200,10 @@ class TestSensorsThatFail:
         assert code == 0, err
         _, lines = record(tmp_path)
         assert all(one.passed for one in lines.measurements)
-        assert lines.measurements[-1].telemetry is None
+        last = lines.measurements[-1].telemetry
+        assert last is not None
+        assert "GPU is lost" in str(last.lost)
+        assert "the sensors fell silent in" in " ".join(out.split())
         assert "fp8" in out
 
     def test_a_sensor_that_the_board_lacks_is_absent_and_the_others_are_there(

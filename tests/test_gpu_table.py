@@ -117,7 +117,11 @@ class TestNotes:
         assert not [n for n in shown(with_telemetry(event_reasons=reasons)).notes if "fault" in n]
 
     def test_sensors_that_fell_silent_are_told(self) -> None:
-        assert [n for n in shown(with_telemetry(lost="GPU is lost")).notes if "fell silent: GPU is lost" in n]
+        assert [
+            n
+            for n in shown(with_telemetry(lost="GPU is lost")).notes
+            if "fell silent in bf16 8192³: GPU is lost" in n
+        ]
 
     def test_without_sensors_nothing_is_said_of_them(self) -> None:
         silent = changed(BF16, telemetry=None)
@@ -150,13 +154,15 @@ class TestNotes:
         assert [n for n in shown(BF16, header=header).notes if "not known (PCI id 2336 is no chip)" in n]
 
 
-CODES = {
+CODES: dict[str, dict[str, float | str]] = {
     "not_flat": {"seconds": 3.0}, "autocorrelated": {"merged": 4.0}, "bimodal": {}, "busy": {"share": 0.5},
     "outliers": {"count": 1.0, "n": 9.0}, "variable": {"name": "X", "value": "1"}, "mig": {}, "ecc_off": {},
     "gpu_processes": {"count": 2.0}, "power_limit": {"watts": 300.0, "default": 700.0}, "hot": {"celsius": 85.0},
     "application_clocks": {"hz": 1e9, "default": 2e9}, "hidden": {}, "not_tf32": {"rows_error": 1e-7},
     "pcie": {"generation": 3.0, "most": 5.0, "width": 8.0, "width_most": 16.0},
-    "launch_bound": {"enqueue_s": 8e-6, "call_s": 9e-6},
+    "launch_bound": {"enqueue_s": 8e-6, "call_s": 9e-6}, "not_captured": {"reason": "no"}, "no_clock": {},
+    "in_cache": {"operands": 1e6, "l2": 5e7}, "fast_sums": {"rows_error": 3e-3},
+    "clocks_disagree": {"counted": 1.5e9, "sensor": 1.9e9},
 }  # fmt: skip
 
 

@@ -139,6 +139,21 @@ class TestRounds:
         assert orders[0][:COUNT] != sorted(orders[0][:COUNT])
         assert orders[0][:COUNT] != orders[0][COUNT : 2 * COUNT]
 
+    def test_one_that_is_hopeless_after_a_round_is_out_of_it(self) -> None:
+        task = Candidates([BASE, 1.49 * BASE, 1.51 * BASE, 10 * BASE])
+        found(task)
+        assert [task.used.count(index) for index in range(4)] == [3 + 5, 3 + 5, 1 + 1, 1]
+
+    def test_long_calls_are_searched_for_some_seconds_and_no_longer(self) -> None:
+        """Of calls of 0.2 s three passes and a final of four calls each would take over twenty."""
+        task = Candidates([0.2 + index / 1000 for index in range(COUNT)])
+        result = search(task, POLICY, 0.2, task.block)
+        assert result is not None
+        assert result.chosen == 0
+        assert set(result.calls) == {1}
+        assert task.used[:COUNT] != []
+        assert task.now < POLICY.search_most_s + (COUNT + 3) * 0.22
+
     def test_a_block_lasts_five_milliseconds_and_a_finalist_four_times_that(self) -> None:
         task = Candidates([BASE] * 4)
         result = found(task)

@@ -256,12 +256,13 @@ class TestLost:
         found = scene.window()
         assert (found.readings, found.lost) == (1, GONE)
 
-    def test_a_window_after_the_loss_is_empty_and_raises_nothing(self) -> None:
+    def test_a_window_after_the_loss_has_no_reading_and_says_why(self) -> None:
         scene = Scene([SensorsLost(GONE)], energy_j=1.0)
         scene.ticks(1)
         scene.watcher.begin()
-        assert scene.watcher.window() is None
-        assert scene.watcher.lost == GONE
+        found = scene.watcher.window()
+        assert found is not None
+        assert (found.readings, found.seconds, found.power_w, found.lost) == (0, 0.0, None, GONE)
         scene.watcher.stop()
 
 

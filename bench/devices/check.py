@@ -13,10 +13,11 @@ from bench.workloads.base import Cell
 
 ROWS: Final = 64
 # The largest ‖d−ref‖/‖ref‖ of a row that a correct kernel of this format may show. Far over rounding, far
-# under what one lost slice of 64 products in 8192 costs (0.09). Summing in FP16 rounds a partial sum 8192
-# times; NVFP4 products are exact in FP32, so it rounds as its BF16 output does.
+# under what one lost slice of 64 products in 8192 costs (0.09). TF32 inputs that are cut off, not rounded, to 11
+# bits cost 8.2e-4 (simulated). Summing in FP16 rounds a partial sum 8192 times; NVFP4 products are exact in FP32,
+# so it rounds as its BF16 output does.
 TOLERANCES: Final = MappingProxyType(
-    {"fp64": 1e-13, "fp32": 1e-5, "tf32": 1e-3, "fp16": 1e-3, "fp16_acc16": 5e-2, "bf16": 5e-3}
+    {"fp64": 1e-13, "fp32": 1e-5, "tf32": 1.2e-3, "fp16": 1e-3, "fp16_acc16": 5e-2, "bf16": 5e-3}
     | {"fp8": 5e-3, "int8": 0.0, "nvfp4": 5e-3}
 )
 _FAST_FP8: Final = 3e-2  # Hopper's fast accumulation keeps about 14 bits of a partial sum

@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -39,10 +39,11 @@ _NOT_BY_CUPY: Final = MappingProxyType(
     {
         "fp16_acc16": "sums FP16 products in FP32",
         "fp8": "has no FP8 arrays",
-        "int8": "multiplies INT8 without tensor cores, and wraps at 8 bits",
+        "int8": "gives INT8 for INT8, which wraps at 8 bits",
         "nvfp4": "has no FP4 arrays",
     }
 )
+_RESERVED_BYTES: Final = 1 << 30
 _TF32_SWITCH: Final = "CUPY_TF32"  # read once by CuPy: with 1 it computes FP32 products in TF32
 
 
@@ -101,7 +102,8 @@ class CudaBackend:
     def caveats(self) -> list[Caveat]:
         """Return what about this board, now, may bend a measurement."""
         gpu, _ = self._look()
-        return [*fitness.caveats(gpu), *fitness.variables(env.flagged_variables())]
+        clock = [] if self._runtime.has_clock else [Caveat(code="no_clock")]
+        return [*fitness.caveats(gpu), *fitness.variables(env.flagged_variables()), *clock]
 
     def refusal(self, operation: str, dtype: str, library: str | None = None) -> str | None:
         """Return why this chip, or this library on it, does not multiply in `dtype`."""
@@ -142,8 +144,8 @@ class CudaBackend:
         return operands + workspace_bytes(self._runtime) + checking_bytes(cell.shape)
 
     def bytes_free(self) -> int:
-        """Return the GPU's free memory."""
-        return self._runtime.memory()[0]
+        """Return the GPU's free memory, less what CuPy's and CUDA's own handles and kernels take."""
+        return max(0, self._runtime.memory()[0] - _RESERVED_BYTES)
 
     def prepare(self, cell: Cell, seed: int, *, probe: bool = False) -> Task:
         """Allocate and fill the operand sets of `cell`, and ask its library for algorithms.
@@ -154,8 +156,11 @@ class CudaBackend:
         cold, self._cold = self._cold, self._cold and probe
         switch = self._switch_for(cell)
         if switch is not None:
-            return OwnProcessTask(self.name, cell, seed, {_TF32_SWITCH: switch})
-        if self._watcher is not None:
+            if self._watcher is not None:
+                self._watcher.stop()  # that process reads the sensors itself
+            variables = {_TF32_SWITCH: switch}
+            return OwnProcessTask(self.name, cell, seed, variables, cold=cold, alive=self._runtime.synchronize)
+        if self._watcher is not None and not probe:
             self._watcher.start()
         sets = sets_of(cell, self._l2_bytes)
         return CudaTask(self._runtime, cell, seed, sets=sets, cold=cold, watcher=self._watcher)
@@ -222,28 +227,40 @@ def _cuda_of_cupy(driver: int) -> int:
         import cupy  # noqa: PLC0415 - takes a second, and is not installed everywhere
 
         version = int(cupy.cuda.runtime.runtimeGetVersion())
-        message = mismatch(version, driver)
-        if message is None and not cupy.cuda.runtime.getDeviceCount():
-            message = "the NVIDIA driver lists no GPU; check 'nvidia-smi' and CUDA_VISIBLE_DEVICES"
     except (ImportError, RuntimeError) as error:
         text = (
             f"CuPy cannot be used here ({one_line(error)}); install it anew: "
             f"pip uninstall -y cupy-cuda12x cupy-cuda13x && {cuda_pip_line(driver)}"
         )
         raise BackendUnavailable(text) from error
+    message = mismatch(version, driver) or _why_no_gpu(cupy)
     if message is not None:
         raise BackendUnavailable(message)
     return version
 
 
+def _why_no_gpu(cupy: Any) -> str | None:  # noqa: ANN401 - the module
+    """Return why CUDA programs find no GPU here, None if they find one."""
+    try:
+        if cupy.cuda.runtime.getDeviceCount():
+            return None
+        said = "it lists none"
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        said = one_line(error)
+    return f"the NVIDIA driver gives CUDA programs no GPU ({said}); check 'nvidia-smi' and CUDA_VISIBLE_DEVICES"
+
+
 def _versions(runtime: CupyRuntime, found: Inventory) -> dict[str, str]:
+    """Return what computes; asking cuBLAS loads it, so that its path can be recorded before the first product."""
     cupy = runtime.xp
+    cublas = int(cupy.cuda.cublas.getVersion(0))
     known: Mapping[str, str | None] = {
         "python": platform.python_version(),
         "driver": found.driver,
         "driver_cuda": None if found.cuda is None else version_text(found.cuda),
         "cuda": version_text(int(cupy.cuda.runtime.runtimeGetVersion())),
         "cupy": str(cupy.__version__),
+        "cublas": f"{cublas // 10000}.{cublas // 100 % 100}.{cublas % 100}",
         "cublaslt": cublaslt.version() if has_nvmath() else None,
         "numpy": np.__version__,
         "kernel": platform.release(),

@@ -128,11 +128,11 @@ def loaded_libraries(*names: str) -> dict[str, str]:
         text = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted({line.split(maxsplit=5)[5] for line in text.splitlines() if line.count("/") > 0}):
         stem = Path(path).name.split(".so")[0]
-        if stem in names:
-            found[stem] = _impersonal(path)
+        if stem in names:  # two copies of one library, loaded at once, are both named
+            found[stem] = f"{found[stem]}, {_impersonal(path)}" if stem in found else _impersonal(path)
     return found
 
 

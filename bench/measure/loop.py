@@ -1,7 +1,7 @@
 """The measuring loop: warm up until flat, choose an algorithm, sample until precise or the cap, check, keep."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Literal
 
@@ -20,9 +20,10 @@ OnSamples = Callable[["Samples"], None]
 
 _WINDOW = 5
 _FASTEST_GROWTH = 10
+_CLOCKS_AGREE = 0.03
 _SAVE_EVERY_S = 10.0  # of a sustained load: what a crash may cost
 # The warnings that follow from the blocks alone; the others come from the task.
-RECOMPUTED = ("not_flat", "autocorrelated", "bimodal", "outliers")
+RECOMPUTED = ("not_flat", "autocorrelated", "bimodal", "outliers", "clocks_disagree")
 
 
 class Samples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -149,7 +150,7 @@ def measure(
         algorithm=dict(task.algorithm),
         search=found,
         telemetry=telemetry,
-        warnings=_caveats(warm_up, summary, task),
+        warnings=(*task.caveats(), *_caveats(warm_up, summary), *_clocks(blocks, telemetry)),
     )
 
 
@@ -313,8 +314,18 @@ def _are_alike(blocks: Sequence[Block], window: int, limit: float) -> bool:
     return True
 
 
-def _caveats(warm_up: WarmUp, summary: Summary, task: Task) -> tuple[Caveat, ...]:
-    found = [*task.caveats()]
+def _clocks(blocks: Sequence[Block], telemetry: Telemetry | None) -> Iterator[Caveat]:
+    """Yield that the clock counted on the chip and the sensor's differ by more than coarse steps explain."""
+    counted = _column([block.sm_clock_hz for block in blocks])
+    if counted is None or telemetry is None or telemetry.sm_clock_hz is None:
+        return
+    here, sensor = median(counted), telemetry.sm_clock_hz.median
+    if abs(here - sensor) > _CLOCKS_AGREE * here:
+        yield Caveat(code="clocks_disagree", values={"counted": here, "sensor": sensor})
+
+
+def _caveats(warm_up: WarmUp, summary: Summary) -> tuple[Caveat, ...]:
+    found = []
     if not warm_up.flat:
         seconds = math.fsum(c * s for c, s in zip(warm_up.calls, warm_up.seconds_per_call, strict=True))
         found.append(Caveat(code="not_flat", values={"seconds": seconds}))

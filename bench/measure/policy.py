@@ -4,6 +4,8 @@ from typing import Final
 
 import msgspec
 
+from bench.stats import MIN_SAMPLES
+
 BURST: Final = "burst"
 SUSTAINED: Final = "sustained"
 
@@ -25,7 +27,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `cap_s` is spent.
 
     Where a library offers several algorithms, each is timed in `search_passes` shuffled rounds of blocks of at
-    least `search_block_s`, and the best `finalists` again in `final_rounds` of blocks four times as long.
+    least `search_block_s`, and the best `finalists` again in `final_rounds` of blocks four times as long; after
+    `search_most_s` no further round is begun.
 
     `burst` cells rest `rest_s` before each sample. Cells of a sustained load first run until their rate and clock
     are flat over `settled_window_s`, at most `settle_most_s`, so that the power limit has done its work.
@@ -43,6 +46,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     search_block_s: float = 0.005
     finalists: int = 3
     final_rounds: int = 5
+    search_most_s: float = 3.0
     rest_s: float = 2.0
     settled_window_s: float = 5.0
     settle_most_s: float = 60.0
@@ -51,7 +55,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return the most seconds that one cell takes, if a call is short against a block."""
         warm_up = self.cold_warm_up_most_s if cold else self.warm_up_most_s
         seconds = sustained_s(regime)
-        return warm_up + (self.cap_s if seconds is None else self.settle_most_s + seconds)
+        if seconds is not None:
+            return warm_up + self.settle_most_s + seconds
+        rests = MIN_SAMPLES * (self.rest_s + self.block_s) if regime == BURST else 0.0
+        return warm_up + max(self.cap_s, rests)
 
 
 def sustained_s(regime: str | None) -> float | None:

@@ -12,6 +12,7 @@ from bench.devices.base import Block, Task
 from bench.measure.policy import Policy
 
 _FINAL_LENGTH: Final = 4  # times the search's own block
+_HOPELESS: Final = 1.5  # times the fastest: far more than a clock falls within a round
 Timed = Callable[[int], Block | None]
 
 
@@ -30,12 +31,29 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class _Log:
-    """The blocks so far, by candidate and in order."""
+    """The blocks so far, by candidate and in order, and the seconds that they took."""
 
-    def __init__(self, task: Task, timed: Timed) -> None:
-        self._task, self._timed = task, timed
+    def __init__(self, task: Task, timed: Timed, policy: Policy, chance: random.Random) -> None:
+        self._task, self._timed, self._most_s, self._chance = task, timed, policy.search_most_s, chance
         self.order: list[int] = []
         self.blocks: list[Block] = []
+        self._spent = 0.0
+
+    def rounds(self, candidates: Sequence[int], rounds: int, calls: float) -> dict[int, float]:
+        """Return the median seconds per call of each candidate over shuffled rounds, at least one."""
+        times: dict[int, list[float]] = {}
+        left = list(candidates)
+        for number in range(rounds):
+            if number and self._spent >= self._most_s:
+                break
+            self._chance.shuffle(left)
+            for candidate in left:
+                seconds = self.run(candidate, max(1, math.ceil(calls)))
+                if seconds is not None:
+                    times.setdefault(candidate, []).append(seconds)
+            fastest = min((min(values) for values in times.values()), default=0.0)
+            left = sorted(one for one in times if min(times[one]) <= _HOPELESS * fastest)
+        return {candidate: median(values) for candidate, values in times.items()}
 
     def run(self, candidate: int, calls: int) -> float | None:
         """Return what one call of `candidate` takes now; None if a replay has no more."""
@@ -45,6 +63,7 @@ class _Log:
             return None
         self.order.append(candidate)
         self.blocks.append(block)
+        self._spent += block.seconds
         return block.seconds_per_call
 
 
@@ -53,17 +72,17 @@ def search(task: Task, policy: Policy, seconds_per_call: float, timed: Timed, *,
 
     One candidate after another would favour the first while the clock still falls, so every round visits all of
     them in another order, and each is judged by its median. What the best few are worth is measured again: of many
-    noisy results the best is partly luck. `seconds_per_call` is about what a call takes, `timed` runs a block.
+    noisy results the best is partly luck. One that was half as slow again in its first round is out at once.
+    `seconds_per_call` is about what a call takes, `timed` runs a block.
     """
     count = len(task.candidates)
     if count < 2:
         return None
-    shuffle = random.Random(policy.seed).shuffle
-    log = _Log(task, timed)
-    calls = max(1, math.ceil(policy.search_block_s / seconds_per_call))
-    scores = _rounds(log, range(count), policy.search_passes, calls, shuffle)
+    log = _Log(task, timed, policy, random.Random(policy.seed))
+    scores = log.rounds(range(count), policy.search_passes, policy.search_block_s / seconds_per_call)
     best = sorted(scores, key=scores.__getitem__)[: policy.finalists]
-    final = _rounds(log, best, policy.final_rounds, _FINAL_LENGTH * calls, shuffle)
+    length = _FINAL_LENGTH * policy.search_block_s
+    final = log.rounds(best, policy.final_rounds, length / seconds_per_call)
     decisive = final or scores or {0: seconds_per_call}
     chosen = min(decisive, key=decisive.__getitem__)
     task.use(chosen)
@@ -75,18 +94,3 @@ def search(task: Task, policy: Policy, seconds_per_call: float, timed: Timed, *,
         calls=tuple(block.calls for block in log.blocks),
         seconds_per_call=tuple(block.seconds_per_call for block in log.blocks),
     )
-
-
-def _rounds(
-    log: _Log, candidates: Sequence[int], rounds: int, calls: int, shuffle: Callable[[list[int]], None]
-) -> dict[int, float]:
-    """Return the median seconds per call of each candidate over shuffled rounds."""
-    times: dict[int, list[float]] = {}
-    for _ in range(rounds):
-        order = list(candidates)
-        shuffle(order)
-        for candidate in order:
-            seconds = log.run(candidate, calls)
-            if seconds is not None:
-                times.setdefault(candidate, []).append(seconds)
-    return {candidate: median(values) for candidate, values in times.items()}

@@ -84,7 +84,9 @@ def _notes(presence: Presence) -> Iterator[str]:
     unknown = {suggested_id(p.gpu.name): p.gpu.index for p in presence.gpus[::-1] if p.identified.describable}
     for chip_id, index in unknown.items():
         yield from _describing(chip_id, index, several=len(presence.inventory.gpus) > 1)
-    yield from presence.inventory.notes
+    found = presence.inventory
+    # Where there is nothing at all, that each library is missing too is no news; JSON has it.
+    yield from found.notes[:1] if found.driver is None and found.cuda is None else found.notes
     if presence.installed:
         yield "installed: " + ", ".join(f"{name} {version}" for name, version in presence.installed.items())
     yield from _next(presence)

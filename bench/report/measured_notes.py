@@ -127,16 +127,22 @@ def _sensors(readings: Sequence[Reading]) -> Iterator[str]:
     limited = [f"{cell.label} ({percent(share, 2)})" for cell, share in _shares(watched, (_POWER_CAP,))]
     if limited:
         yield f"held back by the power limit, in this share of readings: {', '.join(limited)}"
+    yield from _faults(watched)
+    silent: dict[str, list[str]] = {}
     for cell, telemetry in watched:
-        for reason in FAULTS:
-            share = (telemetry.event_reasons or {}).get(reason, 0.0)
-            if share >= _NOTABLE:
-                yield (
-                    f"{cell.label}: slowed down by {reason} in {percent(share, 2)} of the readings, which is a "
-                    "fault (cooling, power supply); mend that, and measure again"
-                )
         if telemetry.lost is not None:
-            yield f"{cell.label}: the sensors fell silent: {telemetry.lost}"
+            silent.setdefault(telemetry.lost, []).append(cell.label)
+    for why, labels in silent.items():
+        yield f"the sensors fell silent in {', '.join(labels)}: {why}"
+
+
+def _faults(watched: Sequence[tuple[Cell, Telemetry]]) -> Iterator[str]:
+    for reason in FAULTS:
+        for cell, share in _shares(watched, (reason,)):
+            yield (
+                f"{cell.label}: slowed down by {reason} in {percent(share, 2)} of the readings, which is a fault "
+                "(cooling, power supply); mend that, and measure again"
+            )
 
 
 def _range(values: Sequence[float], unit: str) -> Iterator[str]:

@@ -109,6 +109,43 @@ def _not_tf32(values: Values) -> str:
     )
 
 
+def _not_captured(values: Values) -> str:
+    return (
+        f"its calls could not be captured in a CUDA graph ({values['reason']}), so short ones wait for the host; "
+        "take larger matrices, and report this with the versions in the record"
+    )
+
+
+def _in_cache(values: Values) -> str:
+    operands, l2 = (format_si(float(values[name]), "B", digits=3) for name in ("operands", "l2"))
+    return (
+        f"all operand sets together are {operands}, and the L2 cache holds {l2}, so some stay in it; take larger "
+        "matrices to measure from memory"
+    )
+
+
+def _fast_sums(values: Values) -> str:
+    return (
+        f"a row error of {values['rows_error']:.1e} is more than exact FP8 sums leave, so the library may have "
+        "kept them short all the same; compare with the row named 'fp8 fast'"
+    )
+
+
+def _clocks_disagree(values: Values) -> str:
+    counted, sensor = (format_si(float(values[name]), "Hz") for name in ("counted", "sensor"))
+    return (
+        f"the chip counted a clock of {counted} and its sensor said {sensor}; efficiencies at the clock held are "
+        "in doubt by as much"
+    )
+
+
+def _no_clock(_values: Values) -> str:
+    return (
+        "the clock cannot be counted, as CuPy cannot compile a kernel here, so there are no cycles and no "
+        "efficiency at the clock held; check that the NVRTC package is installed"
+    )
+
+
 def _hidden(values: Values) -> str:
     if "variable" in values:
         return f"CUDA programs cannot see it, as {values['variable']} leaves it out; name it there, or unset that"
@@ -135,6 +172,11 @@ WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
         "hidden": _hidden,
         "launch_bound": _launch_bound,
         "not_tf32": _not_tf32,
+        "not_captured": _not_captured,
+        "in_cache": _in_cache,
+        "fast_sums": _fast_sums,
+        "clocks_disagree": _clocks_disagree,
+        "no_clock": _no_clock,
     }
 )
 

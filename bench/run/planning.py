@@ -1,10 +1,11 @@
 """From what the user asked for to a plan: dtypes this backend offers, shapes that fit, a fitting policy."""
 
+import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple, get_args
 
 from bench.devices.base import Backend
-from bench.errors import InvalidRequest
+from bench.errors import CellFailed, InvalidRequest
 from bench.measure.policy import (
     BURST,
     CPU_BUDGET_S,
@@ -142,6 +143,8 @@ class _Planner:
             return []
         known = self._default(dtype, libraries[0])
         seconds = self._seconds(dtype, libraries[0], known)
+        if math.isinf(seconds):
+            return [known]
         kept = []
         for size in SWEEP_SIZES:
             longest = seconds * (size / known.m) ** 3
@@ -160,15 +163,18 @@ class _Planner:
         return free is None or self._backend.bytes_needed(cell) <= free
 
     def _seconds(self, dtype: str, library: str, shape: Shape) -> float:
-        """Return what a call takes, roughly."""
+        """Return what a call takes, roughly; one that cannot be made takes for ever, and will fail as a cell."""
         (cell, *_) = self._made(dtype, [library], [shape], _STEADY, ("normal",))
-        task = self._backend.prepare(cell, Policy().seed, probe=True)
         try:
-            blocks = [task.block(1) for _ in range(_PROBES)]
-            # The fastest: the first call pays for start-up, and other work only ever slows one down.
-            return min(block.seconds_per_call for block in blocks if block is not None)
-        finally:
-            task.close()
+            task = self._backend.prepare(cell, Policy().seed, probe=True)
+            try:
+                blocks = [task.block(1) for _ in range(_PROBES)]
+                # The fastest: the first call pays for start-up, and other work only ever slows one down.
+                return min(block.seconds_per_call for block in blocks if block is not None)
+            finally:
+                task.close()
+        except (CellFailed, MemoryError):
+            return math.inf
 
     def _check(self, cell: Cell) -> None:
         reason = self._backend.misfit(cell)

@@ -44,8 +44,8 @@ static const struct { int operand, result, compute, scale, m, n, k, narrow; } PR
     {F64, F64, IN_F64, F64, 1, 1, 1, 0},    {F32, F32, IN_F32, F32, 1, 1, 1, 0},
     {F32, F32, IN_TF32, F32, 1, 1, 1, 0},   {F16, F16, IN_F32, F32, 1, 1, 1, 0},
     {F16, F16, IN_F16, F16, 1, 1, 1, 0},    {BF16, BF16, IN_F32, F32, 1, 1, 1, 0},
-    {E4M3, BF16, IN_F32, F32, 16, 16, 16, 1}, {I8, I32, IN_I32, I32, 4, 1, 4, 1},
-    {E2M1, BF16, IN_F32, F32, 16, 16, 32, 1},
+    {E4M3, BF16, IN_F32, F32, 16, 1, 16, 1}, {I8, I32, IN_I32, I32, 4, 1, 4, 1},
+    {E2M1, BF16, IN_F32, F32, 16, 1, 32, 1},
 };
 enum { PRODUCT_COUNT = sizeof PRODUCTS / sizeof *PRODUCTS };
 

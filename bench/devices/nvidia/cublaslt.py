@@ -28,17 +28,13 @@ from bench.workloads.base import Shape
 _SUCCESS: Final = 0
 _ALLOC_FAILED: Final = 3
 _REFUSALS: Final = frozenset({7, 15})  # INVALID_VALUE, NOT_SUPPORTED
-# Where a refusal concerns the problem, not the device: an old library knows no FP4 type or scale mode either, and
-# an algorithm that the heuristic offers may still not run.
+# Where a refusal concerns the problem, not the device: an old library knows no FP4 type or scale mode either.
 _MAY_REFUSE: Final = frozenset(
-    {
-        "matmul_desc_create",
-        "matmul_desc_set_attribute",
-        "matrix_layout_create",
-        "matmul_algo_get_heuristic",
-        "matmul",
-    }
+    {"matmul_desc_create", "matmul_desc_set_attribute", "matrix_layout_create", "matmul_algo_get_heuristic"}
 )
+# Whatever a product itself answers concerns its algorithm: the heuristic offers some that fail, even with
+# EXECUTION_FAILED. A device that is lost shows at the next wait for it.
+_MATMUL: Final = "matmul"
 
 
 # Operands, result, what is summed in, and alpha and beta: NVIDIA's names for them, less their common prefixes.
@@ -56,7 +52,9 @@ _FORMATS: Final = MappingProxyType(
     }
 )
 _SCALARS: Final = MappingProxyType({"64F": np.float64, "32F": np.float32, "32I": np.int32, "16F": np.float16})
-_MULTIPLES: Final = MappingProxyType({"fp8": (16, 16, 16), "int8": (1, 4, 4), "nvfp4": (16, 16, 32)})  # of m, n, k
+# Of m, n and k: rows of A, B and D must be whole units of 16 bytes (INT8: of 4), while their number, m, is free;
+# as PyTorch asks of its callers too.
+_MULTIPLES: Final = MappingProxyType({"fp8": (1, 16, 16), "int8": (1, 4, 4), "nvfp4": (1, 16, 32)})
 # How an algorithm is described: our key, cublasLt's attribute, and the enumeration that names its values.
 _CONFIG: Final = (
     ("algo", "ID", ""), ("tile", "TILE_ID", "MatmulTile"), ("stages", "STAGES_ID", "MatmulStages"),
@@ -132,7 +130,7 @@ class LtMatmul:
         `candidate` is an index into `algorithms`; `workspace` points to `workspace_bytes` on the device (0: none),
         at a multiple of 256 bytes. The function returns at once, allocates nothing on the device, may be captured
         in a graph, and is not to be called after `close`. It raises NoAlgorithm if this one does not run after
-        all, MemoryError, or BackendUnavailable.
+        all, or MemoryError.
         """
         lt = _binding()
         matmul, refused = lt.matmul, lt.cuBLASLtError
@@ -147,7 +145,7 @@ class LtMatmul:
                 matmul(handle, desc, one, b, lt_a, a, lt_b, zero, d, lt_d, d, lt_d, algo, workspace, size, stream)
             except refused as error:
                 # That `self` is named here also keeps the scalars and the algorithm alive.
-                raise _failure(matmul.__name__, error.status, f" for {self._name}") from error
+                raise _failure(_MATMUL, error.status, f" for {self._name}") from error
 
         return launch
 
@@ -244,7 +242,7 @@ def _failure(call: str, status: int, where: str = "") -> Exception:
     said = f"cublasLt's {call} answered {_binding().get_status_name(status)}{where}"
     if status == _ALLOC_FAILED:
         return MemoryError(said)
-    if status in _REFUSALS and call in _MAY_REFUSE:
+    if call == _MATMUL or (status in _REFUSALS and call in _MAY_REFUSE):
         return NoAlgorithm(said)
     return BackendUnavailable(f"{said}; CUBLASLT_LOG_LEVEL=5 makes it say why")
 

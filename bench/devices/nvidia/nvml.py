@@ -6,6 +6,7 @@ Not confirmed on a device: which queries each chip leaves out, and how other con
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from types import MappingProxyType, ModuleType
@@ -51,6 +52,7 @@ _NO_SUCH_FUNCTION: Final = 13
 _SILENT: Final = frozenset({3, 4, _NO_SUCH_FUNCTION, 26})
 # Nothing will be told any more: not initialised, driver not loaded, GPU is lost, reset required.
 _GONE: Final = frozenset({1, 9, 15, 16})
+_PATIENCE: Final = 3  # failures of one sensor before it is asked no more
 _REMEDIES: Final = MappingProxyType(
     {
         1: "open the sensors again",
@@ -100,12 +102,13 @@ class Sensors:
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
         self._pci = nvml.nvmlDeviceGetPciInfo(self._handle)
         self._silent: set[tuple[str, int | None]] = set()
+        self._failures: Counter[tuple[str, int | None]] = Counter()
         self.bus_id = f"{self._pci.domain:04x}:{self._pci.bus:02x}:{self._pci.device:02x}.0"
 
     def read(self) -> Reading:
-        """Return what the sensors say now. One that is not supported is None and asked no more.
+        """Return what the sensors say now. One that is not supported, or failed three times, is asked no more.
 
-        Raises SensorsLost if NVML fails in any other way, as it does when the GPU falls off the bus.
+        Raises SensorsLost if the GPU is gone, or NVML itself.
         """
         return Reading(
             sm_clock_hz=_hertz(self._sensor("nvmlDeviceGetClockInfo", argument=_SM_CLOCK)),
@@ -185,14 +188,18 @@ class Sensors:
             return None
 
     def _sensor(self, *names: str, argument: int | None = None) -> int | None:
-        if (names[0], argument) in self._silent:
+        asked = (names[0], argument)
+        if asked in self._silent:
             return None
         try:
             value: int = self._call(*names, argument=argument)
         except self._nvml.NVMLError as error:
-            if error.value not in _SILENT:
+            if error.value in _GONE:
                 raise SensorsLost(self._lost(names[0], error)) from error
-            self._silent.add((names[0], argument))
+            # Some boards answer "unknown error" for one sensor alone, and the others are right.
+            self._failures[asked] += 1
+            if error.value in _SILENT or self._failures[asked] == _PATIENCE:
+                self._silent.add(asked)
             return None
         return value
 

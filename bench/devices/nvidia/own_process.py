@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import MappingProxyType
@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from bench.devices import open_backend
 from bench.devices.base import Block, Caveat, Check, OperandData, Telemetry
-from bench.errors import BackendUnavailable, ChipbenchError
+from bench.errors import BackendUnavailable, CellFailed, ChipbenchError
 from bench.workloads.base import Cell
 
 _PATIENCE_S: Final = 10.0
+_GONE: Final = "it ended without a word (killed, or out of memory?)"
 
 
 class OwnProcessTask:
@@ -24,7 +25,22 @@ class OwnProcessTask:
     processes has work on the GPU at a time.
     """
 
-    def __init__(self, backend: str, cell: Cell, seed: int, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        backend: str,
+        cell: Cell,
+        seed: int,
+        variables: Mapping[str, str],
+        *,
+        cold: bool = False,
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start the process. `cold` as for any task; `alive` raises BackendUnavailable if the device is lost.
+
+        Where it is not, a failure of that process is one of this cell alone: CellFailed.
+        """
+        self._alive = alive
+        self.cold = cold
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         arguments = (theirs, backend, cell, seed, dict(variables))
@@ -36,7 +52,6 @@ class OwnProcessTask:
         except BaseException:
             self.close()
             raise
-        self.cold: bool = told["cold"]
         self.data: Mapping[str, OperandData] = told["data"]
         self.candidates: Sequence[Mapping[str, str | int]] = told["candidates"]
 
@@ -89,22 +104,23 @@ class OwnProcessTask:
         try:
             self._pipe.send((name, arguments))
         except OSError as error:
-            raise _gone() from error
+            raise self._failed(_GONE) from error
         return self._answer()
 
     def _answer(self) -> Any:  # noqa: ANN401
         try:
             answer = self._pipe.recv()
         except (EOFError, OSError) as error:
-            raise _gone() from error
+            raise self._failed(_GONE) from error
+        if isinstance(answer, BackendUnavailable):
+            raise self._failed(str(answer)) from answer
         if isinstance(answer, BaseException):
             raise answer
         return answer
 
-
-def _gone() -> BackendUnavailable:
-    message = "the process that measures with other CuPy settings ended without a word (killed, or out of memory?)"
-    return BackendUnavailable(message)
+    def _failed(self, why: str) -> CellFailed:
+        self._alive()
+        return CellFailed(f"measured in a process of its own, which failed: {why}")
 
 
 def _serve(pipe: Connection, backend: str, cell: Cell, seed: int, variables: Mapping[str, str]) -> None:
@@ -117,7 +133,7 @@ def _serve(pipe: Connection, backend: str, cell: Cell, seed: int, variables: Map
         except (ChipbenchError, MemoryError) as error:
             pipe.send(error)
             return
-        told = {"cold": task.cold, "data": dict(task.data), "candidates": [dict(one) for one in task.candidates]}
+        told = {"data": dict(task.data), "candidates": [dict(one) for one in task.candidates]}
         pipe.send(told)
         while True:
             name, arguments = pipe.recv()

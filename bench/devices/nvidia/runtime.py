@@ -4,13 +4,13 @@ Everything else of the CUDA backend sees this class only, so that it runs withou
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from statistics import median
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 from bench.devices.nvidia.driver import normal_bus_id
-from bench.errors import BackendUnavailable, one_line
+from bench.errors import BackendUnavailable, CellFailed, one_line
 
 # Every block of the launch notes the cycle counter and the wall clock of the multiprocessor that it runs on. Of
 # two such launches, those multiprocessors count that were seen both times: counters of different ones are
@@ -28,7 +28,11 @@ extern "C" __global__ void chipbench_clock(unsigned long long *seen, unsigned in
 }
 """
 _SLOTS: Final = 1024  # more multiprocessors than any chip has
-_OUT_OF_MEMORY: Final = 2  # cudaErrorMemoryAllocation
+# Statuses of CUDA's runtime and driver, which agree on these, and of cuBLAS.
+_OUT_OF_MEMORY: Final = 2
+_UNAVAILABLE: Final = 46
+_LIBRARY_WITHOUT_MEMORY: Final = (1, 3)  # NOT_INITIALIZED is what making a handle answers when memory is full
+_LIBRARY_REFUSALS: Final = (7, 8, 15)  # INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED
 
 
 class Timed(NamedTuple):
@@ -37,6 +41,10 @@ class Timed(NamedTuple):
     seconds: float
     host_s: float
     sm_clock_hz: float | None
+
+
+class CaptureFailed(Exception):
+    """Calls could not be recorded as a CUDA graph; the message is one line."""
 
 
 class CupyRuntime:
@@ -60,6 +68,11 @@ class CupyRuntime:
             self._clock = self._clock_reader()
 
     @property
+    def has_clock(self) -> bool:
+        """Whether the clock that was held can be counted."""
+        return self._clock is not None
+
+    @property
     def stream(self) -> int:
         """The stream's address, for libraries that take one."""
         return int(self._stream.ptr)
@@ -72,18 +85,20 @@ class CupyRuntime:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
-        """Turn what CuPy raises into MemoryError, or BackendUnavailable for a device that does not answer."""
+        """Turn what CuPy raises into MemoryError, CellFailed, or BackendUnavailable for what ends the run."""
         cuda = self.xp.cuda
         try:
             yield
         except cuda.memory.OutOfMemoryError as error:
             raise MemoryError(one_line(error)) from error
-        except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError, cuda.cublas.CUBLASError) as error:
-            if isinstance(error, cuda.runtime.CUDARuntimeError) and error.status == _OUT_OF_MEMORY:
-                raise MemoryError(one_line(error)) from error
+        except (cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError) as error:
+            raise _device_failure(error.status, one_line(error)) from error
+        except cuda.cublas.CUBLASError as error:
+            raise _library_failure(error.status, one_line(error)) from error
+        except (cuda.compiler.CompileException, OSError) as error:
             message = (
-                f"the GPU does not answer any more ({one_line(error)}); look for 'Xid' in the kernel log (dmesg), "
-                "reset it or restart, then go on with --resume"
+                f"CuPy cannot compile or keep its kernels here ({one_line(error)}); set CUPY_CACHE_DIR to a "
+                "folder that can be written, and check that the NVRTC package is installed"
             )
             raise BackendUnavailable(message) from error
 
@@ -114,14 +129,23 @@ class CupyRuntime:
             return Timed(seconds, host_s, _clock_between(before, after))
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
-        """Return what launches, as one CUDA graph, all that `enqueue` launches on this stream."""
-        with self.current():
-            self._stream.begin_capture()
-            try:
-                enqueue()
-            finally:
+        """Return what launches, as one CUDA graph, all that `enqueue` launches on this stream.
+
+        Raises CaptureFailed if that cannot be captured; whether the device is lost, the next block tells.
+        """
+        try:
+            with self._device, self._stream:
+                self._stream.begin_capture()
+                try:
+                    enqueue()
+                except BaseException:
+                    with suppress(Exception):  # what it would say is that the capture was broken off
+                        self._stream.end_capture()
+                    raise
                 graph = self._stream.end_capture()
-            graph.upload(self._stream)
+                graph.upload(self._stream)
+        except Exception as error:
+            raise CaptureFailed(one_line(error)) from error
         stream = self._stream
         return lambda: graph.launch(stream)
 
@@ -148,6 +172,32 @@ class CupyRuntime:
             return seen
 
         return read
+
+
+def _device_failure(status: int, said: str) -> Exception:
+    """Return what a failure of the device means for the run."""
+    if status == _OUT_OF_MEMORY:
+        return MemoryError(said)
+    if status == _UNAVAILABLE:
+        message = (
+            f"another process holds this GPU for itself ({said}): its compute mode is exclusive, and a run that "
+            "makes processes of its own (--processes, TF32 by cupy.matmul) must share it; wait, or leave those out"
+        )
+        return BackendUnavailable(message)
+    message = (
+        f"the GPU does not answer any more ({said}); look for 'Xid' in the kernel log (dmesg), reset it or "
+        "restart, then go on with --resume"
+    )
+    return BackendUnavailable(message)
+
+
+def _library_failure(status: int, said: str) -> Exception:
+    """Return what a failure of cuBLAS means, as CuPy calls it."""
+    if status in _LIBRARY_WITHOUT_MEMORY:
+        return MemoryError(said)
+    if status in _LIBRARY_REFUSALS:
+        return CellFailed(f"cuBLAS refused this product ({said})")
+    return BackendUnavailable(f"cuBLAS failed ({said}); look for 'Xid' in the kernel log (dmesg)")
 
 
 def _clock_between(before: Any, after: Any) -> float | None:  # noqa: ANN401 - arrays of CuPy, or None

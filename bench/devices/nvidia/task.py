@@ -14,10 +14,9 @@ import numpy as np
 
 from bench.devices.base import Block, Caveat, Check, OperandData, Telemetry
 from bench.devices.check import Held, check_product, tolerance_of, worst
-from bench.devices.nvidia.cublaslt import NoAlgorithm
 from bench.devices.nvidia.multiply import Call, Multiplier, Operands, multiplier
 from bench.devices.nvidia.operands import FORMATS, SCALES, Array, Moments, empty, fill, poison
-from bench.devices.nvidia.runtime import CupyRuntime
+from bench.devices.nvidia.runtime import CaptureFailed, CupyRuntime
 from bench.devices.nvidia.watch import Watcher
 from bench.errors import CellFailed
 from bench.workloads.base import Cell, Shape
@@ -29,15 +28,19 @@ _LONG_CALL_S: Final = 0.005  # far above what enqueuing one takes
 _GRAPH_BELOW: Final = 5.0  # times the time that the host takes to enqueue a call
 _GRAPH_S: Final = 0.002
 _MOST_NODES: Final = 2048
+_MOST_SETS: Final = 512  # filling and checking each takes a while; of the smallest products more would be needed
+# Row errors by simulation of the sums: 1.9e-3 where FP8 sums are promoted to FP32 every 128 products, 3.0e-3 at
+# K = 8192 where they keep 13 bits throughout. Not confirmed on a device.
+_ABOVE_EXACT_FP8: Final = 2.4e-3
 _BELOW_TF32: Final = 1e-5  # row error; rounding both inputs to 11 bits costs about 2e-4
 _HOST_LIMITED: Final = 0.8  # of a call's time spent on enqueuing the next
 
 
 def sets_of(cell: Cell, l2_bytes: int) -> int:
-    """Return how many operand sets a cell rotates over: one if hot, else three L2 caches full, at least two."""
+    """Return how many operand sets a cell rotates over: one if hot, else three L2 caches full, 2 to 512."""
     if cell.l2 == "hot" or not cell.bytes_moved:
         return 1
-    return max(_LEAST_SETS, ceil(_CACHES * l2_bytes / cell.bytes_moved))
+    return min(_MOST_SETS, max(_LEAST_SETS, ceil(_CACHES * l2_bytes / cell.bytes_moved)))
 
 
 def checking_bytes(shape: Shape) -> int:
@@ -60,18 +63,28 @@ class CudaTask:
         self.cold = cold
         self._runtime, self._cell, self._seed, self._watcher = runtime, cell, seed, watcher
         self._recent: deque[float] = deque(maxlen=20)
+        self._graphs: dict[int, Call] = {}
+        self._per_graph = 0
+        self._enqueue_s: float | None = None
+        self._not_captured: str | None = None
+        self._rows_error: float | None = None
         with runtime.current():
             self._multiplier: Multiplier = multiplier(runtime, cell)
+        try:
+            self._make_ready(sets)
+        except BaseException:
+            self._multiplier.close()
+            raise
+
+    def _make_ready(self, sets: int) -> None:
+        """Fill the operands, find out which candidates run, and how to time them."""
+        with self._runtime.current():
             self._sets, self.data = self._filled(sets)
-        runtime.synchronize()
+        self._runtime.synchronize()
         self._candidates = [i for i in range(len(self._multiplier.algorithms)) if self._launches(i)]
         if not self._candidates:
             message = "the library offers algorithms for this product, but none of them runs"
             raise CellFailed(message)
-        self._graphs: dict[int, Call] = {}
-        self._per_graph = 0
-        self._enqueue_s: float | None = None
-        self._rows_error: float | None = None
         self.use(0)
         self._choose_timing()
 
@@ -88,18 +101,16 @@ class CudaTask:
         return {**described, "sets": len(self._sets), "timed": timed}
 
     def use(self, candidate: int) -> None:
-        """Let blocks and the check use this candidate, captured first if blocks are graphs."""
+        """Let blocks and the check use this candidate."""
         self._used = candidate
         self._bound = self._multiplier.bound(self._candidates[candidate], self._sets)
         self._turns: Iterator[Call] = cycle(self._bound)
-        if self._per_graph and candidate not in self._graphs:
-            self._graphs[candidate] = self._runtime.capture(partial(self._enqueue, self._per_graph))
 
     def block(self, calls: int) -> Block:
         """Run about `calls` calls (whole graphs of them, if they are graphs), operands in turn."""
         if self._per_graph:
             graphs = max(1, round(calls / self._per_graph))
-            calls, enqueue = graphs * self._per_graph, partial(_repeat, self._graphs[self._used], graphs)
+            calls, enqueue = graphs * self._per_graph, partial(_repeat, self._graph, graphs)
         else:
             enqueue = partial(self._enqueue, calls)
         timed = self._runtime.timed(enqueue)
@@ -130,15 +141,28 @@ class CudaTask:
         return self._watcher.window() if self._watcher is not None else None
 
     def caveats(self) -> Sequence[Caveat]:
-        """Return that the host was the limit, or that a TF32 product was computed in FP32, if that is so."""
-        found = []
+        """Return what the host, the cache or the sums have bent, if anything has."""
+        found = [*self._unlike_its_name()]
+        if self._not_captured is not None:
+            found.append(Caveat(code="not_captured", values={"reason": self._not_captured}))
+        operands, l2 = len(self._sets) * self._cell.bytes_moved, int(self._runtime.properties["l2CacheSize"])
+        if self._cell.l2 == "rotate" and operands < _CACHES * l2:
+            found.append(Caveat(code="in_cache", values={"operands": float(operands), "l2": float(l2)}))
         if self._recent and not self._per_graph and self._enqueue_s is not None:
             call_s = median(self._recent)
             if self._enqueue_s >= _HOST_LIMITED * call_s:
                 found.append(Caveat(code="launch_bound", values={"enqueue_s": self._enqueue_s, "call_s": call_s}))
-        if self._cell.compute == "tf32" and self._rows_error is not None and self._rows_error < _BELOW_TF32:
-            found.append(Caveat(code="not_tf32", values={"rows_error": self._rows_error}))
         return found
+
+    def _unlike_its_name(self) -> Iterator[Caveat]:
+        """Yield that a product is more exact than TF32, or less than FP8 with exact sums, by its row error."""
+        cell, error = self._cell, self._rows_error
+        if error is None:
+            return
+        if cell.compute == "tf32" and error < _BELOW_TF32:
+            yield Caveat(code="not_tf32", values={"rows_error": error})
+        if cell.dtype_name == "fp8" and not cell.fast_accumulate and error > _ABOVE_EXACT_FP8:
+            yield Caveat(code="fast_sums", values={"rows_error": error})
 
     def verify(self) -> Check:
         """Check the product of every operand set, then of one drawn anew as normal data in the same memory.
@@ -191,10 +215,14 @@ class CudaTask:
         return sets, MappingProxyType({name: moments.described() for name, moments in held.items()})
 
     def _launches(self, index: int) -> bool:
-        """Run an algorithm once, which loads its kernel too; some that the heuristic offers do not run."""
+        """Run an algorithm once, which loads its kernel too; some that the heuristic offers do not run.
+
+        Whether one failed alone, or the device with it, waiting for the device tells.
+        """
         try:
             self._runtime.timed(self._multiplier.bound(index, self._sets[:1])[0])
-        except NoAlgorithm:
+        except CellFailed:
+            self._runtime.synchronize()
             return False
         return True
 
@@ -206,8 +234,30 @@ class CudaTask:
         per_call, self._enqueue_s = timed.seconds / _PROBE_CALLS, timed.host_s / _PROBE_CALLS
         if self._multiplier.capturable and per_call < _GRAPH_BELOW * self._enqueue_s:
             turns = max(1, min(_MOST_NODES // len(self._sets), ceil(_GRAPH_S / per_call / len(self._sets))))
-            self._per_graph = turns * len(self._sets)
-            self.use(self._used)
+            self._capture(turns * len(self._sets))
+
+    def _capture(self, calls: int) -> None:
+        """Record graphs of so many calls, one a candidate; those that cannot be captured are left out.
+
+        If none can, calls are timed one by one, and that is said.
+        """
+        captured = []
+        for index, candidate in enumerate(self._candidates):
+            self.use(index)
+            try:
+                self._graphs[candidate] = self._runtime.capture(partial(self._enqueue, calls))
+            except CaptureFailed as error:
+                self._not_captured = str(error)
+                self._runtime.synchronize()
+            else:
+                captured.append(candidate)
+        if captured:
+            self._candidates, self._per_graph, self._not_captured = captured, calls, None
+        self.use(0)
+
+    @property
+    def _graph(self) -> Call:
+        return self._graphs[self._candidates[self._used]]
 
     def _enqueue(self, calls: int) -> None:
         for call in islice(self._turns, calls):
@@ -218,7 +268,7 @@ class CudaTask:
         for one in self._sets:
             poison(one.d)
         if self._per_graph:
-            self._graphs[self._used]()
+            self._graph()
         else:
             self._enqueue(len(self._sets))
 

@@ -118,17 +118,17 @@ class Watcher:
         return self._latest
 
     def window(self) -> Telemetry | None:
-        """Return what was read since `begin`, None if nothing was; the window stays open."""
+        """Return what was read since `begin`, or that the sensors are lost; None if neither. It stays open."""
         energy = self._energy_now() if self._ended is None else None
         with self._lock:
             end = self._clock() if self._ended is None else self._ended
             readings, begun = [*self._readings], self._begun
             used = _energy_used(self._energy, self._energy_at_end or energy)
-        if begun is None or not readings:
+        if begun is None or not (readings or self._lost):
             return None
         return Telemetry(
             readings=len(readings),
-            seconds=end - begun,
+            seconds=max(0.0, end - begun),
             sm_clock_hz=_spread(reading.sm_clock_hz for reading in readings),
             memory_clock_hz=_spread(reading.memory_clock_hz for reading in readings),
             power_w=_spread(reading.power_w for reading in readings),
