@@ -26,7 +26,14 @@ ENVIRONMENT = Environment(
     conditions={"load_1m": "0.10"},
 )
 # Some milliseconds of real work for a cell, where a test is about something else than how long to measure.
-TINY = Policy(block_s=0.001, cap_s=0.004, warm_up_least_s=0.001, warm_up_most_s=0.002, cold_warm_up_most_s=0.002)
+TINY = Policy(
+    block_s=0.001,
+    cap_s=0.004,
+    warm_up_least_s=0.001,
+    warm_up_most_s=0.002,
+    cold_warm_up_most_s=0.002,
+    search_block_s=0.0001,
+)
 STEADY = (1e-3,) * 40  # seconds per call, enough for any warm-up and six samples after it
 
 

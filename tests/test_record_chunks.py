@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.devices.replay import Call, Script
-from bench.errors import RecordError
+from bench.devices.base import Check
+from bench.devices.replay import Call, ReplayTask, Script
+from bench.errors import CellFailed, RecordError
 from bench.measure.loop import Measurement, Samples
 from bench.measure.policy import Policy
 from bench.records.record import Chunk, Footer, Line, Lines, Resumed, encode_line, read_lines, read_record
@@ -357,3 +358,40 @@ class TestInterrupted:
         machine.go_on(path)
         assert set(read_lines(path).measurements[1].samples.seconds_per_call) == {2.5}
         assert kinds(path).count("resumed") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), CellFailed("no algorithm runs any more")], ids=["memory", "cell"]
+)
+def test_a_cell_that_fails_when_samples_of_it_are_saved_is_failed_and_the_record_readable(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of memory while the product is checked, say."""
+    machine = Machine(tmp_path)
+    prepare = machine.backend.prepare
+
+    def fails() -> Check:
+        raise error
+
+    def prepared(cell: Cell, seed: int, *, probe: bool = False) -> ReplayTask:
+        task = prepare(cell, seed, probe=probe)
+        if cell == LONG:
+            monkeypatch.setattr(task, "verify", fails)
+        return task
+
+    monkeypatch.setattr(machine.backend, "prepare", prepared)
+    outcome = machine.begin()
+    record = read_record(saved(outcome))
+    assert record.readings == outcome.readings
+    assert [reading.cell for reading in record.readings] == list(CELLS)
+    assert (record.readings[1].stop, record.readings[1].summary) == ("failed", None)
+
+
+@pytest.mark.parametrize(
+    "regime", ["sustained:soon", "sustained:", "sustained:-1", "sustained:inf", "sustained:nan"]
+)
+def test_a_regime_that_does_not_exist_is_damage(path: Path, regime: str) -> None:
+    cell = msgspec.structs.replace(LONG, regime=regime)
+    write(path, header([cell]), measured(SOME, cell))
+    with pytest.raises(RecordError, match="line 1: regime"):
+        read_lines(path)

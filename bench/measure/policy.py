@@ -1,5 +1,6 @@
 """How long to warm up, how much to sample and when it is enough; recorded with every run."""
 
+import math
 from typing import Final
 
 import msgspec
@@ -62,9 +63,18 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def sustained_s(regime: str | None) -> float | None:
-    """Return how long a cell's load is sustained ("sustained:30" is 30 s), None if it is not of that regime."""
-    name, _, seconds = (regime or "").partition(":")
-    return float(seconds) if name == SUSTAINED else None
+    """Return how long a cell's load is sustained ("sustained:30" is 30 s), None if it is not of that regime.
+
+    Raises ValueError if that is no length of time.
+    """
+    name, _, text = (regime or "").partition(":")
+    if name != SUSTAINED:
+        return None
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        message = f"a load cannot be sustained for {text} s"
+        raise ValueError(message)
+    return seconds
 
 
 def fitted(cells: int, budget_s: float, *, overhead_s: float = 0.0) -> Policy:

@@ -13,7 +13,7 @@ import msgspec
 from bench.devices.base import Caveat, Check, Device, Environment, Origin, Telemetry
 from bench.errors import RecordError, one_line
 from bench.measure.loop import Measurement, Samples, Stop
-from bench.measure.policy import Policy
+from bench.measure.policy import Policy, sustained_s
 from bench.stats import Summary, summarise
 from bench.workloads.base import Cell, Plan
 
@@ -182,6 +182,11 @@ def read_header(path: Path) -> Header:
     header = _decode(path, 1, first)
     if not isinstance(header, Header):
         raise _damaged(path, "line 1 is no header")
+    for cell in header.plan.cells:
+        try:
+            sustained_s(cell.regime)
+        except ValueError as error:
+            raise _damaged(path, f"line 1: regime {cell.regime!r} of {cell.dtype_name}: {error}") from error
     return header
 
 
@@ -220,7 +225,9 @@ def _sorted_out(
             case Measurement():
                 _check_expected(path, number, line.cell, header.plan, found)
                 _check_columns(path, number, line.samples)
-                whole = begun.pop(line.cell, Samples()).then(line.samples)
+                before = begun.pop(line.cell, Samples())
+                # A cell that fails at its end, as its product is checked, has no samples to show.
+                whole = line.samples if line.stop == "failed" else before.then(line.samples)
                 measurement = msgspec.structs.replace(line, samples=whole)
                 _check_measurement(path, number, measurement)
                 found[line.cell] = measurement

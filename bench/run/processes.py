@@ -4,6 +4,7 @@ import multiprocessing
 import secrets
 import signal
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -54,6 +55,8 @@ def _in_fresh_process(header: Header, results: Path, on_event: OnEvent) -> Outco
     try:
         with undisturbed():
             # The child is born with the signals held back, and takes them when it is ready to answer them.
+            # Python's resource tracker, begun with the first process, would let them through.
+            resource_tracker.ensure_running()
             held = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
             process.start()
             theirs.close()

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import MappingProxyType
 from typing import Any, Final
@@ -45,8 +46,13 @@ class OwnProcessTask:
         self._pipe, theirs = context.Pipe()
         arguments = (theirs, backend, cell, seed, dict(variables))
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        self._process.start()
-        theirs.close()
+        resource_tracker.ensure_running()  # else the first start of a process does that, and lets signals through
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            self._process.start()
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         try:
             told = self._answer()
         except BaseException:
@@ -127,7 +133,8 @@ def _serve(pipe: Connection, backend: str, cell: Cell, seed: int, variables: Map
     """Prepare the task and do what the pipe says until it closes; the parent alone answers Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(variables)
-    with suppress(EOFError, BrokenPipeError):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             task = open_backend(backend).prepare(cell, seed)
         except (ChipbenchError, MemoryError) as error:

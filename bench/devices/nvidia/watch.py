@@ -81,6 +81,9 @@ class Watcher:
         """Read in the background from now on. Does nothing if that is so already, or once the sensors are lost."""
         if self._thread is None and self._lost is None:
             self._stopping.clear()
+            with self._lock:
+                if self._ended is not None:  # by `stop`: that window is over, and readings go on
+                    self._begun = self._ended = self._energy_at_end = None
             self._thread = threading.Thread(target=self._run, name="chipbench-sensors", daemon=True)
             self._thread.start()
 
