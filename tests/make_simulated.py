@@ -12,7 +12,8 @@ from typing import Final
 
 from bench.devices.base import Block, Caveat, Check, Device, Environment, OperandData, PlainTask, Spread, Telemetry
 from bench.devices.check import tolerance_of
-from bench.measure.loop import Measurement, measure
+from bench.measure.loop import measure
+from bench.measure.measurement import Measurement
 from bench.measure.policy import fitted
 from bench.records.record import SCHEMA, Footer, Header, Line, encode_line
 from bench.units import DTYPES

@@ -8,7 +8,7 @@ import msgspec
 
 from bench.devices.base import Block, Check, Device, Environment, Origin
 from bench.devices.replay import Call, ReplayBackend, ReplayTask, Script
-from bench.measure.loop import Measurement, Samples, WarmUp
+from bench.measure.measurement import Measurement, Samples, WarmUp
 from bench.measure.policy import Policy
 from bench.records.record import Footer, Header
 from bench.records.store import RecordWriter

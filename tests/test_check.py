@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bench.devices import cpu
 from bench.devices.base import Check
 from bench.devices.check import TOLERANCES, check_product, plain, worst
-from bench.measure.loop import Measurement, measure
+from bench.measure.loop import measure
+from bench.measure.measurement import Measurement
 from bench.records.record import encode_line
 from bench.workloads.base import Data, Shape
 from tests.support import TINY, cell

@@ -16,7 +16,7 @@ from bench.devices.nvidia.cublaslt import NoAlgorithm
 from bench.devices.nvidia.gpu import Inventory
 from bench.devices.nvidia.multiply import CUPY, Operands
 from bench.errors import BackendUnavailable
-from bench.measure.loop import Measurement
+from bench.measure.measurement import Measurement
 from bench.measure.policy import Policy
 from bench.records.record import Lines, read_lines
 from bench.workloads.base import Cell

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from bench.cli.main import main
 from bench.devices.base import Caveat, Device, Telemetry
 from bench.devices.nvidia.nvml import FAULTS
-from bench.measure.loop import Measurement
+from bench.measure.measurement import Measurement
 from bench.published.chips import Catalogue
 from bench.published.source import shipped_specs
 from bench.records.record import Header, read_lines, reduce

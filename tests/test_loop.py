@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bench.devices.base import Block
 from bench.errors import BackendUnavailable
-from bench.measure.loop import Measurement, measure
+from bench.measure.loop import measure
+from bench.measure.measurement import Measurement
 from bench.measure.policy import Policy, fitted
 from bench.records.record import Lines, reduce
 from bench.run.replaying import replay_backend

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bench.devices.base import Caveat, Check, OperandData
 from bench.errors import RecordError
-from bench.measure.loop import Measurement, Samples, WarmUp
+from bench.measure.measurement import Measurement, Samples, WarmUp
 from bench.records.record import (
     SCHEMA,
     Footer,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bench.devices.base import Check
 from bench.devices.replay import Call, ReplayTask, Script
 from bench.errors import CellFailed, RecordError
-from bench.measure.loop import Measurement, Samples
+from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
 from bench.records.record import Chunk, Footer, Line, Lines, Resumed, encode_line, read_lines, read_record
 from bench.run import session

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from bench.devices.base import Block, Caveat, Check, Spread, Telemetry
 from bench.devices.replay import Call, Script
-from bench.measure.loop import RECOMPUTED, Measurement, Samples, measure
+from bench.measure.loop import RECOMPUTED, measure
+from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
 from bench.records.record import Lines
 from bench.run.replaying import replay_backend

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bench.errors import BackendUnavailable, CannotWrite, InvalidRequest, RecordError, Terminated
-from bench.measure.loop import Measurement
+from bench.measure.measurement import Measurement
 from bench.measure.policy import Policy
 from bench.published.chips import Catalogue
 from bench.published.source import shipped_specs

@@ -3,20 +3,17 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
-from typing import Literal
 
-import msgspec
-
-from bench.devices.base import Block, Caveat, Check, OperandData, Task, Telemetry
+from bench.devices.base import Block, Caveat, Task, Telemetry
 from bench.errors import BackendUnavailable
+from bench.measure.measurement import Measurement, Samples, Stop, WarmUp, column
 from bench.measure.policy import BURST, Policy, sustained_s
 from bench.measure.search import Search, search
 from bench.stats import MIN_SAMPLES, Summary, summarise
 from bench.workloads.base import Cell
 
-Stop = Literal["precision", "time_cap", "duration", "exhausted", "failed"]
 OnBlock = Callable[[float], None]
-OnSamples = Callable[["Samples"], None]
+OnSamples = Callable[[Samples], None]
 
 _WINDOW = 5
 _FASTEST_GROWTH = 10
@@ -24,93 +21,6 @@ _CLOCKS_AGREE = 0.03
 _SAVE_EVERY_S = 10.0  # of a sustained load, so that its samples need not all be held until the end
 # The warnings that follow from the blocks alone; the others come from the task.
 RECOMPUTED = ("not_flat", "autocorrelated", "bimodal", "outliers", "clocks_disagree")
-
-
-class Samples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One value a block, as columns: the mean seconds per call, and the rest where the device tells it.
-
-    Cycles per call, the clock (Hz), and power (W) and temperature (°C) as the sensors last said.
-    """
-
-    seconds_per_call: tuple[float, ...] = ()
-    cycles_per_call: tuple[float, ...] | None = None
-    sm_clock_hz: tuple[float, ...] | None = None
-    power_w: tuple[float, ...] | None = None
-    temperature_c: tuple[float, ...] | None = None
-
-    @classmethod
-    def of(cls, blocks: Sequence[Block]) -> "Samples":
-        """Return the columns of some blocks; one that not every block has is left out."""
-        return cls(
-            seconds_per_call=tuple(block.seconds_per_call for block in blocks),
-            cycles_per_call=_column([block.cycles_per_call for block in blocks]),
-            sm_clock_hz=_column([block.sm_clock_hz for block in blocks]),
-            power_w=_column([block.power_w for block in blocks]),
-            temperature_c=_column([block.temperature_c for block in blocks]),
-        )
-
-    def columns(self) -> dict[str, tuple[float, ...]]:
-        """Return the columns that are there, by name."""
-        found = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: column for name, column in found.items() if column is not None}
-
-    def then(self, later: "Samples") -> "Samples":
-        """Return these samples and `later` ones; a column that one of them lacks is left out."""
-        if not self.seconds_per_call or not later.seconds_per_call:
-            return self if self.seconds_per_call else later
-        mine, others = self.columns(), later.columns()
-        return Samples(**{name: mine[name] + others[name] for name in mine if name in others})
-
-    def after(self, count: int) -> "Samples":
-        """Return all but the first `count`."""
-        return Samples(**{name: column[count:] for name, column in self.columns().items()})
-
-
-class WarmUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Every block before the first sample: how many calls each had, what one call took, the clock where told.
-
-    `cold`: nothing had run in the process before. `flat`: it ended because the rate no longer moved.
-    """
-
-    cold: bool
-    flat: bool
-    calls: tuple[int, ...]
-    seconds_per_call: tuple[float, ...]
-    sm_clock_hz: tuple[float | None, ...] | None = None
-
-
-class Measurement(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    omit_defaults=True,
-    tag_field="kind",
-    tag="measurement",
-):
-    """All that was measured of one cell. Statistics are not kept: they are functions of `samples`.
-
-    `stop` tells which rule ended the sampling; "failed" means that there are no samples and `failure` says
-    why. `algorithm` describes what ran, where the library tells, and `search` how it was chosen.
-    """
-
-    cell: Cell
-    stop: Stop
-    samples: Samples = Samples()
-    calls_per_block: int = 0
-    warm_up: WarmUp | None = None
-    check: Check | None = None
-    data: dict[str, OperandData] = {}
-    algorithm: dict[str, str | int] = {}
-    search: Search | None = None
-    telemetry: Telemetry | None = None
-    warnings: tuple[Caveat, ...] = ()
-    failure: str | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether there are samples of a product that was found correct."""
-        return bool(self.samples.seconds_per_call) and self.check is not None and self.check.passed
 
 
 def measure(
@@ -304,8 +214,8 @@ def _are_alike(blocks: Sequence[Block], window: int, limit: float) -> bool:
         [block.seconds_per_call for block in blocks],
         [block.sm_clock_hz for block in blocks],
     ]
-    for column in columns:
-        known = [value for value in column if value is not None]
+    for values in columns:
+        known = [value for value in values if value is not None]
         if len(known) < len(blocks):
             continue
         before, after = median(known[:-window]), median(known[-window:])
@@ -316,7 +226,7 @@ def _are_alike(blocks: Sequence[Block], window: int, limit: float) -> bool:
 
 def _clocks(blocks: Sequence[Block], telemetry: Telemetry | None) -> Iterator[Caveat]:
     """Yield that the clock counted on the chip and the sensor's differ by more than coarse steps explain."""
-    counted = _column([block.sm_clock_hz for block in blocks])
+    counted = column([block.sm_clock_hz for block in blocks])
     if counted is None or telemetry is None or telemetry.sm_clock_hz is None:
         return
     here, sensor = median(counted), telemetry.sm_clock_hz.median
@@ -336,8 +246,3 @@ def _caveats(warm_up: WarmUp, summary: Summary) -> tuple[Caveat, ...]:
     if summary.outliers:
         found.append(Caveat(code="outliers", values={"count": float(summary.outliers), "n": float(summary.n)}))
     return tuple(found)
-
-
-def _column(values: Sequence[float | None]) -> tuple[float, ...] | None:
-    known = tuple(value for value in values if value is not None)
-    return known if known and len(known) == len(values) else None

@@ -12,7 +12,7 @@ import msgspec
 
 from bench.devices.base import Caveat, Check, Device, Environment, Origin, Telemetry
 from bench.errors import RecordError, one_line
-from bench.measure.loop import Measurement, Samples, Stop
+from bench.measure.measurement import Measurement, Samples, Stop
 from bench.measure.policy import Policy, sustained_s
 from bench.stats import Summary, summarise
 from bench.workloads.base import Cell, Plan

@@ -4,7 +4,8 @@ from typing import Literal
 
 from bench.devices.replay import Call, ReplayBackend, Script
 from bench.errors import RecordError
-from bench.measure.loop import RECOMPUTED, Measurement
+from bench.measure.loop import RECOMPUTED
+from bench.measure.measurement import Measurement
 from bench.records.record import Lines
 
 

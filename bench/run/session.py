@@ -16,7 +16,8 @@ import msgspec
 from bench.devices import open_backend
 from bench.devices.base import Backend
 from bench.errors import CellFailed, ChipbenchError, InvalidRequest, Terminated, one_line
-from bench.measure.loop import Measurement, OnSamples, Samples, measure
+from bench.measure.loop import OnSamples, measure
+from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
 from bench.records.record import SCHEMA, Chunk, Footer, Header, Lines, Reading, Resumed, read_lines, reduce
 from bench.records.store import KEY_FILE, RecordWriter, device_key, now

@@ -8,7 +8,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.devices.base import Block, Check, PlainTask
 from bench.devices.cpu import CpuTask, open_backend
-from bench.measure.loop import Measurement, measure
+from bench.measure.loop import measure
+from bench.measure.measurement import Measurement
 from bench.measure.policy import Policy
 from bench.stats import summarise
 from bench.workloads.gemm import cells, square
