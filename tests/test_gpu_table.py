@@ -139,6 +139,16 @@ class TestNotes:
         wrong = changed(other, check=FAILED)
         assert [n for n in shown(BF16, wrong).notes if "bf16 8192³ by cupy.matmul: wrong result" in n]
 
+    def test_a_peak_whose_flop_per_clock_is_derived_is_given_as_a_range(self) -> None:
+        """What the sheet's 989.4 TFLOPS are worth at a clock is known only from them: at 1.83 GHz, it seems."""
+        (note,) = [n for n in shown(BF16).notes if "published (at" in n]
+        assert note == "h100-sxm5-80gb in bf16: 989.4 TFLOPS published (at 1.980 GHz it would be 1.071 PFLOP/s)"
+
+    def test_the_gap_between_the_calls_of_a_graph_is_told(self) -> None:
+        graph = changed(BF16, algorithm={**BF16.algorithm, "timed": "graph of 402"})
+        assert [n for n in shown(graph).notes if n.endswith("about 1 µs between two: bf16 8192³")]
+        assert not [n for n in shown(BF16).notes if "CUDA graphs" in n]
+
     def test_above_the_published_peak_needs_explaining(self) -> None:
         fast = changed(BF16, samples=msgspec.structs.replace(BF16.samples, seconds_per_call=(1e-3,) * 6))
         (note,) = [n for n in shown(fast).notes if "above the published peak" in n]

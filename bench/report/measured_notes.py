@@ -8,6 +8,7 @@ from bench.devices.base import Device, Telemetry
 from bench.devices.nvidia.nvml import FAULTS
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
+from bench.report.columns import peak_text
 from bench.report.view import percent
 from bench.report.wording import failure, sentence
 from bench.units import format_si
@@ -33,6 +34,7 @@ def notes(
     found.append(f"Held against published dense peaks. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
     readings = [reading for readings in processes for reading in readings]
     found += _clock_held([reading for reading in readings if reading.cell in shown], own_chip)
+    found += _in_graphs([reading for reading in readings if reading.cell in shown])
     found += _of_cells(processes, shown)
     found += _capped(header, processes, shown)
     found += _above_peak(shown, own_chip)
@@ -110,9 +112,25 @@ def _clock_held(readings: Sequence[Reading], chip: Chip | None) -> Iterator[str]
         clock, dtype = reading.sm_clock_hz, reading.cell.dtype
         peak = peak_at_clock(chip, dtype, clock) if chip and dtype and clock else None
         if peak is not None and peak.figure is not None:
-            how = "derived from the published peaks" if peak.figure.grade == "derived" else "published"
+            derived = peak.figure.grade == "derived"
+            how = "derived from the published peaks" if derived else "published"
             yield f"at the clock held: of multiprocessors × FLOP per clock ({how}) × the clock while it ran"
+            if derived:
+                yield from _range_of_peak(reading.cell, chip)
             return
+
+
+def _range_of_peak(cell: Cell, chip: Chip | None) -> Iterator[str]:
+    """Say between what the peak lies, where only the published one tells what a clock is worth."""
+    peak = published_peak(chip, cell.dtype) if chip and cell.dtype else None
+    if chip is not None and peak is not None and peak.figure is not None and _at_boost(cell, chip):
+        yield f"{chip.id} in {cell.dtype_name}: {peak_text(peak.figure, cell)} published{_at_boost(cell, chip)}"
+
+
+def _in_graphs(readings: Sequence[Reading]) -> Iterator[str]:
+    short = [reading.cell.label for reading in readings if str(reading.algorithm.get("timed")).startswith("graph")]
+    if short:
+        yield f"short calls, timed in CUDA graphs with about 1 µs between two: {', '.join(dict.fromkeys(short))}"
 
 
 def _sensors(readings: Sequence[Reading]) -> Iterator[str]:

@@ -243,7 +243,8 @@ def stop_on_signals() -> Iterator[None]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for caught in before:
-            signal.signal(caught, signal.SIG_IGN)
+            # Not SIG_IGN: of a signal that is pending already, Python would print that it was ignored.
+            signal.signal(caught, lambda _number, _frame: None)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     before: dict[signal.Signals, Handler] = {}

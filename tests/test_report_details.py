@@ -1,0 +1,397 @@
+"""Details of what is reported: which rates make a ratio, what a table leaves out, and the notes under it."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+
+from bench.analysis.compare import (
+    Estimate,
+    Ratio,
+    Row,
+    Side,
+    compare,
+    is_above_peak,
+    measured_rate,
+    peak_at_clock,
+    pooled,
+    published_peak,
+    ratio,
+    side_of_chip,
+    side_of_records,
+)
+from bench.cli.run import _next_commands, _Seconds
+from bench.devices.base import Caveat, Spread, Telemetry
+from bench.errors import RecordError
+from bench.measure.measurement import Measurement
+from bench.records.record import Reading, Record, read_lines, reduce
+from bench.report.columns import cell_columns, cell_texts, peak_text, unit_of
+from bench.report.compared import compare_view
+from bench.report.measured import Run, run_view
+from bench.stats import Interval
+from bench.units import DTYPES
+from bench.workloads.base import Cell, Plan
+from tests import make_simulated
+from tests.support import FAILED, header, measurement
+from tests.support import cell as cpu_cell
+from tests.test_gpu_table import CATALOGUE, H20, H100
+
+LINES = read_lines(make_simulated.PATH)
+BF16, BY_CUPY = (m for m in LINES.measurements if m.cell.dtype_name == "bf16")
+LAUNCH_BOUND = Caveat(code="launch_bound", values={"enqueue_s": 2e-3, "call_s": 2e-3})
+
+
+def changed(of: Measurement, **fields: Any) -> Measurement:  # noqa: ANN401
+    return msgspec.structs.replace(of, **fields)
+
+
+def replaced(of: Cell, **fields: Any) -> Cell:  # noqa: ANN401
+    return msgspec.structs.replace(of, **fields)
+
+
+def shown(*processes: list[Measurement], best_only: bool = True, **fields: Any) -> Any:  # noqa: ANN401
+    cells = dict.fromkeys(one.cell for measurements in processes for one in measurements)
+    head = msgspec.structs.replace(LINES.header, plan=Plan(workload="gemm", cells=tuple(cells)), **fields)
+    readings = [[reduce(one) for one in measurements] for measurements in processes]
+    return run_view(Run(head, readings, [], 1.0, interrupted=False, best_only=best_only), H100, [H20, H100])
+
+
+def column(view: Any, head: str) -> list[str]:  # noqa: ANN401
+    index = [one.head for one in view.columns].index(head)
+    return [row[index] for row in view.rows]
+
+
+def rate(per_s: float, spread: float | None = 0.1, **more: Any) -> Estimate:  # noqa: ANN401
+    interval = None if spread is None else Interval(per_s * (1 - spread), per_s * (1 + spread))
+    return Estimate(per_s, interval, **more)
+
+
+def peak() -> Estimate:
+    found = published_peak(H100, DTYPES["bf16"])
+    assert found is not None
+    return found
+
+
+class TestRatio:
+    def test_a_published_figure_counts_as_exact_beside_a_measured_one(self) -> None:
+        measured = Estimate(500e12, Interval(490e12, 520e12))
+        of_peak = ratio(measured, peak())
+        assert of_peak.value == pytest.approx(500e12 / peak().rate)
+        assert of_peak.interval is not None
+        assert of_peak.interval.lo < of_peak.value < of_peak.interval.hi
+        assert ratio(peak(), measured).interval is not None
+
+    def test_two_published_ones_have_no_interval(self) -> None:
+        assert ratio(peak(), peak()) == Ratio(1.0, None)
+
+    def test_a_measured_side_without_an_interval_leaves_none(self) -> None:
+        for pair in ((rate(1, None), rate(2)), (rate(2), rate(1, None)), (rate(1, None), peak())):
+            assert ratio(*pair).interval is None
+
+    @pytest.mark.parametrize(("value", "above"), [(1.0, False), (1 + 1e-12, False), (1.001, True), (0.9, False)])
+    def test_above_the_peak_is_more_than_rounding(self, value: float, above: bool) -> None:
+        assert is_above_peak(Ratio(value, None)) == above
+
+
+class TestPeakAtClock:
+    def test_it_is_multiprocessors_times_flop_times_clock(self) -> None:
+        found = peak_at_clock(H100, DTYPES["bf16"], 1.5e9)
+        assert found is not None
+        assert found.rate == 132 * 4096 * 1.5e9
+        assert found.figure is not None
+        assert found.figure.name == "flop_per_clock_per_sm.bf16"
+        assert found.interval is None
+
+    @pytest.mark.parametrize("name", ["sm_count", "flop_per_clock_per_sm.bf16", "bf16"])
+    def test_without_one_of_its_figures_there_is_none(self, name: str) -> None:
+        figures = {key: figure for key, figure in H100.figures.items() if key != name}
+        assert peak_at_clock(H100._replace(figures=figures), DTYPES["bf16"], 1.5e9) is None
+
+
+class TestPooled:
+    def test_one_process_alone_is_what_it_measured(self) -> None:
+        reading = reduce(BF16)
+        assert pooled([reading]) == measured_rate(reading)
+        assert pooled([reading, reduce(changed(BF16, check=FAILED))]) == measured_rate(reading)
+        assert pooled([]) is None
+
+    def test_of_several_it_is_the_median_and_all_their_intervals_and_the_worst_of_their_hosts(self) -> None:
+        readings = [reduce(_slower(BF16, factor)) for factor in (1.0, 1.2, 1.1)]
+        rates = [found for found in map(measured_rate, readings) if found is not None]
+        found = pooled(readings)
+        assert found is not None
+        assert found.rate == rates[2].rate
+        assert rates[0].interval is not None
+        assert rates[1].interval is not None
+        assert found.interval == Interval(rates[1].interval.lo, rates[0].interval.hi)
+        assert (found.processes, found.host_limited) == (3, False)
+        bound = pooled([*readings, reduce(changed(BF16, warnings=(LAUNCH_BOUND,)))])
+        assert bound is not None
+        assert bound.host_limited
+
+    def test_with_too_few_samples_in_one_there_is_no_interval(self) -> None:
+        few = changed(BF16, samples=msgspec.structs.replace(BF16.samples.after(0), **_first(BF16, 3)))
+        found = pooled([reduce(BF16), reduce(few)])
+        assert found is not None
+        assert found.interval is None
+
+
+def _slower(of: Measurement, factor: float) -> Measurement:
+    times = tuple(factor * seconds for seconds in of.samples.seconds_per_call)
+    return changed(of, samples=msgspec.structs.replace(of.samples, seconds_per_call=times))
+
+
+def _first(of: Measurement, count: int) -> dict[str, tuple[float, ...]]:
+    return {name: values[:count] for name, values in of.samples.columns().items()}
+
+
+OTHER = replaced(BF16.cell, library="cupy.matmul")
+
+
+def side(label: str, rates: dict[Cell, Estimate], **more: Any) -> Side:  # noqa: ANN401
+    return Side(label, "measured", f"Device {label}", rates, **more)
+
+
+class TestCompared:
+    def test_what_the_host_limited_is_never_held_against_a_peak_but_against_a_measured_rate(self) -> None:
+        limited = side("b", {BF16.cell: rate(4e14, host_limited=True)})
+        for sides in ([side_of_chip(H100), limited], [limited, side_of_chip(H100)]):
+            (row,) = compare(sides)
+            assert row.ratios[1] is None
+            assert compare_view(sides, [row]).rows[0][-1] == "host-limited"
+        (row,) = compare([side("a", {BF16.cell: rate(2e14)}), limited])
+        assert row.ratios[1] is not None
+        assert row.ratios[1].value == 2.0
+
+    def test_a_measured_rate_is_held_against_a_peak(self) -> None:
+        (row,) = compare([side_of_chip(H100), side("b", {BF16.cell: rate(4e14)})])
+        assert row.ratios[1] is not None
+        assert row.ratios[1].value == pytest.approx(4e14 / peak().rate)
+
+    def test_its_columns_are_rates_and_ratios_to_the_first_with_their_intervals(self) -> None:
+        sides = [side("a", {BF16.cell: rate(2e14)}), side("b", {BF16.cell: rate(3e14, None)}), side_of_chip(H100)]
+        view = compare_view(sides, compare(sides))
+        assert [one.head for one in view.columns[-5:]] == [
+            "a (measured)", "b (measured)", "÷ a", "h100-sxm5-80gb (published)", "÷ a",
+        ]  # fmt: skip
+        assert view.title == "a against b, h100-sxm5-80gb"
+        *_, first, second, no_interval, published, interval = view.rows[0]
+        assert (first, second) == ("200.0 TFLOP/s ±10 %", "300.0 TFLOP/s")
+        assert (no_interval, published) == ("1.500×", "989.4 TFLOPS")
+        assert interval.startswith("4.947× (")
+
+    def test_a_side_without_the_cell_has_neither_rate_nor_ratio(self) -> None:
+        both = {BF16.cell: rate(1e14), OTHER: rate(2e14)}
+        sides = [side("a", both), side("b", both), side("c", {OTHER: rate(3e14)})]
+        view = compare_view(sides, compare(sides))
+        assert view.rows[0][-2:] == ["", ""]
+        assert view.rows[1][-2] == "300.0 TFLOP/s ±10 %"
+        assert view.rows[1][-1].startswith("1.500× (")
+        assert [record["side"] for record in view.records] == ["a", "b", "a", "b", "c"]
+
+    def test_json_and_csv_hold_the_ratio_with_its_ends_or_none(self) -> None:
+        sides = [side("a", {BF16.cell: rate(2e14)}), side("b", {BF16.cell: rate(3e14)}), side_of_chip(H100)]
+        view = compare_view(sides, compare(sides))
+        (row,) = view.document["rows"]
+        assert (row["shape"], row["unit"]) == ([8192, 8192, 8192], "flop_per_s")
+        first, second, third = row["sides"]
+        assert (first["ratio"], first["figure"], third["figure"]) == (1.0, None, "bf16")
+        assert second["ratio_lo"] < second["ratio"] == 1.5 < second["ratio_hi"]
+        assert view.records[1]["ratio_lo"] == second["ratio_lo"]
+
+    def test_a_cell_without_a_shape_has_none(self) -> None:
+        copy = Cell(operation="copy", version=1)
+        sides = [side("a", {copy: rate(1e9)}), side("b", {copy: rate(2e9, None)})]
+        view = compare_view(sides, [Row(copy, (rate(1e9), rate(2e9, None)), (None, Ratio(2.0, None)))])
+        (row,) = view.document["rows"]
+        assert (row["shape"], row["unit"], row["sides"][1]["ratio_hi"]) == (None, None, None)
+        assert "1.000 GOP/s ±10 %" in view.rows[0]
+
+    def test_notes_name_each_side_what_is_left_out_and_what_failed(self) -> None:
+        one = side("a", {BF16.cell: rate(1e14), OTHER: rate(1e14)}, failed=(cpu_cell(96),))
+        measured = [one, side("b", {BF16.cell: rate(1e14)})]
+        notes = compare_view(measured, compare(measured)).notes
+        assert notes[0] == "a: measured, Device a"
+        assert "left out, as only a has them: bf16 8192³" in notes
+        assert "a: failed their check, and are in no rate: fp32 96³" in notes
+        assert not [note for note in notes if note.startswith("published: ")]
+        sides = [one, side_of_chip(H100)]
+        published = compare_view(sides, compare(sides)).notes
+        assert [note for note in published if note.startswith("published: ")]
+        assert not [note for note in published if "left out" in note]
+
+    def test_without_a_common_cell_it_is_said_what_each_has(self) -> None:
+        sides = [side("a", {BF16.cell: rate(1.0)}), side("b", {})]
+        with pytest.raises(RecordError, match="a has bf16 8192³; b has no cell that passed its check"):
+            compare(sides)
+
+
+def record(**fields: Any) -> Record:  # noqa: ANN401
+    head = header()
+    device = msgspec.structs.replace(head.device, **{k: v for k, v in fields.items() if k in {"name", "key"}})
+    head = msgspec.structs.replace(head, device=device, origin=fields.get("origin", "measured"))
+    return Record(Path("r"), head, (_reading(1.0),), complete=True, resumed=0, torn=0)
+
+
+def _reading(factor: float) -> Reading:
+    return reduce(measurement(cpu_cell(), [factor * 1e-3] * 6))
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [({"name": "Another"}, "devices"), ({"key": "ff"}, "machines"), ({"origin": "replayed"}, "origins")],
+)
+def test_a_side_is_of_one_device_and_machine_and_of_one_origin(fields: dict[str, str], what: str) -> None:
+    with pytest.raises(RecordError, match=f"x: holds records of several {what} "):
+        side_of_records("x", [record(), record(**fields)])
+    assert side_of_records("x", [record(), record()]).estimates[cpu_cell()].processes == 2
+
+
+class TestTable:
+    def test_what_the_host_limited_has_no_share_anywhere(self) -> None:
+        view = shown([changed(BF16, warnings=(LAUNCH_BOUND,))])
+        assert "at the clock held" not in [one.head for one in view.columns]
+        (one,) = view.document["measurements"]
+        assert (one["host_limited"], one["against"], one["at_clock"]) == (True, [], None)
+        assert (column(view, "of its published peak"), column(view, "of h20-96gb")) == (["host-limited"],) * 2
+
+    def test_what_it_did_not_has_all_of_them(self) -> None:
+        (one,) = shown([BF16]).document["measurements"]
+        assert one["host_limited"] is False
+        assert [(against["chip"], against["own"]) for against in one["against"]] == [
+            ("h100-sxm5-80gb", True), ("h20-96gb", False),
+        ]  # fmt: skip
+        assert one["at_clock"] is not None
+
+    def test_without_sensors_or_a_clock_json_says_so(self) -> None:
+        samples = msgspec.structs.replace(BF16.samples, sm_clock_hz=None, cycles_per_call=None)
+        view = shown([changed(BF16, telemetry=None, samples=samples)])
+        (one,) = view.document["measurements"]
+        assert (one["telemetry"], one["sm_clock_hz"], one["cycles_per_call"]) == (None, None, None)
+        assert "clock" not in [column.head for column in view.columns]
+
+    def test_a_cell_that_failed_has_no_rate_and_its_reason_instead_of_an_interval(self) -> None:
+        view = shown([changed(BF16, check=FAILED), BY_CUPY], best_only=False)
+        assert column(view, "rate")[0] == "no rate"
+        assert column(view, "95 % interval")[0].startswith("wrong result: row error 5.0e-01")
+        failed, passed = view.document["measurements"]
+        assert (failed["processes"], failed["rate"], failed["half_width"]) == (0, None, None)
+        assert (failed["best"], passed["best"], passed["processes"]) == (False, True, 1)
+
+    def test_a_cell_whose_types_have_no_common_name_has_no_rate(self) -> None:
+        view = shown([changed(BF16, cell=replaced(BF16.cell, compute="int32"))])
+        assert column(view, "rate") == ["no rate"]
+
+    def test_of_the_libraries_the_faster_is_shown_whichever_came_first(self) -> None:
+        for order in ([BF16, BY_CUPY], [BY_CUPY, BF16]):
+            assert column(shown(order), "library") == ["cublaslt"]
+        assert column(shown([BF16, _slower(BY_CUPY, 0.5)]), "library") == ["cupy.matmul"]
+        assert column(shown([BF16, BY_CUPY], best_only=False), "library") == ["cublaslt", "cupy.matmul"]
+
+    def test_an_interval_says_how_it_came_about(self) -> None:
+        assert column(shown([changed(BF16, stop="time_cap")]), "95 % interval")[0].endswith(" (time cap)")
+        assert column(shown([changed(BF16, stop="exhausted")]), "95 % interval")[0].endswith(" (no more blocks)")
+        assert column(shown([BF16], [BF16]), "95 % interval")[0].endswith(" (2 processes)")
+        few = changed(BF16, samples=msgspec.structs.replace(BF16.samples, **_first(BF16, 3)))
+        assert column(shown([few]), "95 % interval") == ["none (3 blocks)"]
+
+    def test_other_data_stand_beside_normal_ones(self) -> None:
+        zeros = changed(_slower(BF16, 0.8), cell=replaced(BF16.cell, data="zeros"))
+        assert column(shown([BF16, zeros]), "÷ normal") == ["", "1.250×"]
+        assert column(shown([BF16, zeros]), "data") == ["normal", "zeros"]
+        wrong = changed(zeros, check=FAILED)
+        assert column(shown([BF16, wrong]), "÷ normal") == ["", ""]
+        assert "÷ normal" not in [one.head for one in shown([BF16]).columns]
+
+
+class TestNotes:
+    def test_sensors_are_given_as_ranges_over_the_cells(self) -> None:
+        cool = changed(
+            BF16,
+            cell=replaced(BF16.cell, data="zeros"),
+            telemetry=Telemetry(
+                readings=1,
+                seconds=1.0,
+                power_w=Spread(least=1.0, median=400.0, most=900.0),
+                temperature_c=Spread(least=1.0, median=40.0, most=58.0),
+            ),
+        )
+        assert "sensors, by cell: 400 to 698 W, 58 °C at most" in shown([BF16, cool]).notes
+
+    def test_cells_in_which_they_fell_silent_for_one_reason_share_a_line(self) -> None:
+        assert BF16.telemetry is not None
+        lost = changed(BF16, telemetry=msgspec.structs.replace(BF16.telemetry, lost="GPU is lost"))
+        other = changed(lost, cell=replaced(BF16.cell, data="zeros"))
+        said = "the sensors fell silent in bf16 8192³, bf16 8192³ (zeros): GPU is lost"
+        assert said in shown([lost, other]).notes
+
+    @pytest.mark.parametrize(("share", "said"), [(0.009, False), (0.01, True)])
+    def test_from_a_hundredth_of_the_readings_on_the_power_limit_is_told(self, share: float, said: bool) -> None:
+        assert BF16.telemetry is not None
+        reasons = {"sw_power_cap": share}
+        told = changed(BF16, telemetry=msgspec.structs.replace(BF16.telemetry, event_reasons=reasons))
+        assert bool([note for note in shown([told]).notes if "power limit" in note]) == said
+
+    def test_a_warning_names_the_process_if_there_were_several(self) -> None:
+        noisy = changed(BF16, warnings=(Caveat(code="bimodal"),))
+        assert [note for note in shown([BF16], [noisy]).notes if note.startswith("bf16 8192³, process 2: two ")]
+        assert [note for note in shown([noisy]).notes if note.startswith("bf16 8192³: two different")]
+
+    def test_the_time_cap_is_told_once_a_cell_with_what_was_aimed_at(self) -> None:
+        capped = changed(BF16, stop="time_cap")
+        said = "bf16 8192³: sampling ended at the time cap, before ±0.5 % was reached"
+        assert [note for note in shown([capped], [capped]).notes if "time cap" in note] == [said]
+
+    def test_planned_cells_that_are_missing_are_counted(self) -> None:
+        run = Run(LINES.header, [[reduce(BF16)]], [], 1.0, interrupted=True)
+        planned = len(LINES.header.plan.cells)
+        said = f"interrupted: {planned - 1} of {planned} cells are missing"
+        assert said in run_view(run, H100, []).notes
+        assert not [note for note in shown([BF16]).notes if "missing" in note]
+
+
+class TestColumns:
+    def test_what_is_alike_in_every_row_is_left_out_but_the_library_on_a_gpu(self) -> None:
+        def heads(*cells: Cell) -> list[str]:
+            return [one.head for one, _ in cell_texts(cells)]
+
+        one = cpu_cell()
+        assert heads(one) == ["dtype", "shape"]
+        assert heads(one, replaced(one, regime="burst")) == ["dtype", "shape", "regime"]
+        assert heads(one, replaced(one, data="zeros")) == ["dtype", "shape", "data"]
+        assert heads(one, replaced(one, library="other")) == ["dtype", "shape", "library"]
+        assert heads(BF16.cell) == ["dtype", "shape", "library"]
+        assert cell_texts([one, replaced(one, regime=None)])[-1][1] == ["steady", ""]
+
+    def test_a_cell_without_a_shape_or_format_has_neither(self) -> None:
+        copy = Cell(operation="copy", version=1)
+        assert {cell_columns(copy)[name] for name in "mnk"} == {None}
+        assert unit_of(copy) is None
+
+    def test_a_peak_is_named_where_it_is_not_of_the_cells_own_format(self) -> None:
+        figure = peak().figure
+        assert figure is not None
+        assert peak_text(figure, BF16.cell) == "989.4 TFLOPS"
+        assert peak_text(figure, cpu_cell()) == "989.4 TFLOPS (bf16)"
+
+
+class TestNext:
+    def test_the_next_command_names_the_folder_unless_it_is_the_usual(self) -> None:
+        usual = _next_commands(Path("results/a/b.jsonl"), CATALOGUE.context)
+        assert usual[0].endswith(CATALOGUE.context[-1])
+        elsewhere = _next_commands(Path("my results/a/b.jsonl"), CATALOGUE.context)
+        assert elsewhere[0] == f"{usual[0]} --results-dir 'my results'"
+
+    def test_of_what_was_not_saved_there_is_nothing_to_compare(self) -> None:
+        assert _next_commands(None, ["h20-96gb"]) == ["chipbench run", "chipbench chips h20-96gb"]
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [("1", True), ("604800", True), ("0.9", False), ("604801", False)])
+def test_a_load_is_sustained_for_a_second_to_a_week(seconds: str, taken: bool) -> None:
+    if taken:
+        assert _Seconds().convert(seconds, None, None) == float(seconds)
+        return
+    with pytest.raises(click.BadParameter, match="not in the range"):
+        _Seconds().convert(seconds, None, None)
