@@ -3,6 +3,7 @@
 Every message is one line that says what was wrong, where, and what to do.
 """
 
+import re
 from typing import ClassVar
 
 
@@ -56,6 +57,11 @@ class CellFailed(ChipbenchError):
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, raised where Ctrl-C would raise KeyboardInterrupt, so that both take the same way out."""
+
+
+def impersonal(text: object) -> str:
+    """Return an error's text on one line, fit to be kept: of a path, which may name a user, only the last part."""
+    return re.sub(r"(?<![\w.])(?:~|/)[^\s'\",;:()]*/([^\s'\",;:()/]*)", r"\1", one_line(text))
 
 
 INTERRUPTED_EXIT = 130

@@ -82,7 +82,7 @@ class SimulatedTask(PlainTask):
             readings=26,
             seconds=1.31,
             sm_clock_hz=Spread(least=self._clock - 15e6, median=self._clock, most=self._clock + 15e6),
-            power_w=Spread(least=640.0, median=698.0 if limited else 512.0, most=701.0),
+            power_w=Spread(least=505.0, median=698.0 if limited else 512.0, most=701.0),
             temperature_c=Spread(least=52.0, median=56.0, most=58.0),
             event_reasons={"sw_power_cap": limited} if limited else {},
         )
@@ -142,7 +142,7 @@ def header(planned: Sequence[Cell]) -> Header:
     return Header(
         schema=SCHEMA,
         id="51301a7e",
-        tool="0.1.0",
+        tool="0.2.0",
         origin="simulated",
         started="2026-01-02T03:04:05Z",
         backend="cuda",

@@ -10,7 +10,7 @@ from bench.devices.base import Block, Check, Device, Environment, Origin
 from bench.devices.replay import Call, ReplayBackend, ReplayTask, Script
 from bench.measure.measurement import Measurement, Samples, WarmUp
 from bench.measure.policy import Policy
-from bench.records.record import Footer, Header
+from bench.records.record import SCHEMA, Footer, Header
 from bench.records.store import RecordWriter
 from bench.run.session import Event, Outcome
 from bench.workloads import gemm
@@ -115,7 +115,7 @@ def header(
 ) -> Header:
     """Return the header of a record of these cells."""
     return Header(
-        schema=1,
+        schema=SCHEMA,
         id=ident,
         tool="0.1.0",
         origin=origin,

@@ -393,5 +393,5 @@ def test_importing_the_module_loads_no_binding() -> None:
 
 def test_without_the_binding_there_is_no_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nvmath.bindings", None)
-    with pytest.raises(BackendUnavailable, match=r"needs nvmath-python .*`pip install nvmath-python`"):
+    with pytest.raises(BackendUnavailable, match=r"needs nvmath-python .*: pip install nvmath-python ml-dtypes"):
         cublaslt.version()

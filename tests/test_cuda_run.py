@@ -15,7 +15,7 @@ from bench.devices.nvidia import task as task_module
 from bench.devices.nvidia.cublaslt import NoAlgorithm
 from bench.devices.nvidia.gpu import Inventory
 from bench.devices.nvidia.multiply import CUPY, Operands
-from bench.errors import BackendUnavailable
+from bench.errors import BackendUnavailable, CellFailed
 from bench.measure.measurement import Measurement
 from bench.measure.policy import Policy
 from bench.records.record import Lines, read_lines
@@ -165,7 +165,7 @@ class TestDenominators:
         (spec,) = [peak for peak in one["against"] if peak["own"]]
         assert spec["published"] == 989.4e12
         assert spec["share"] == pytest.approx(rate / 989.4e12)
-        assert one["at_clock"]["published"] == pytest.approx(132 * 4096 * 1.5e9)
+        assert one["at_clock"]["peak"] == pytest.approx(132 * 4096 * 1.5e9)
         assert one["at_clock"]["share"] == pytest.approx(rate / (132 * 4096 * 1.5e9))
 
     def test_without_a_clock_there_is_no_such_column(self, lab: Lab) -> None:
@@ -183,9 +183,17 @@ class TestData:
         assert [row[2] for row in answer.rows] == ["normal", "zeros", "constant"]
         assert "1.111×" in answer.rows[1]
         assert "1.000×" in answer.rows[2]
+        document = json.loads(lab.run(*SMALL, "--dtype", "bf16", "--data", "all", "--format", "json").out)
+        ratios = {(one["data"], one["library"]): one["to_normal"] for one in document["measurements"]}
+        assert ratios["normal", "cublaslt"] is None
+        assert ratios["zeros", "cublaslt"] == pytest.approx(1 / 0.9)
+        assert ratios["zeros", CUPY] == pytest.approx(1 / 0.9)
 
-    def test_zeros_alone_are_labelled(self, lab: Lab) -> None:
-        lab.run(*SMALL, "--dtype", "bf16", "--data", "zeros", "--library", "cublaslt")
+    def test_zeros_alone_are_labelled_wherever_they_are_shown(self, lab: Lab) -> None:
+        answer = lab.run(*SMALL, "--dtype", "bf16", "--data", "zeros", "--library", "cublaslt")
+        assert [row[2] for row in answer.rows] == ["zeros"]
+        compared = CliRunner().invoke(main, ["compare", "latest", "h20", "--results-dir", str(lab.results)])
+        assert compared.stdout.splitlines()[4].split()[:3] == ["bf16", "48×32×64", "zeros"]
         assert lab.measured("bf16").cell.data == "zeros"
         assert lab.measured("bf16").data["a"].zero_share == 1.0
 
@@ -330,6 +338,24 @@ class TestFaults:
         assert "power_limit_w was 700.0 and is 500.0" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (
+            "[Errno 13] Permission denied: '/home/alice/.cupy/kernel_cache'",
+            "[Errno 13] Permission denied: 'kernel_cache'",
+        ),
+        ("cannot open ~/secret/file.so: no", "cannot open file.so: no"),
+        ("cublasLt 13.1.0 has no algorithm for fp8 16x16", "cublasLt 13.1.0 has no algorithm for fp8 16x16"),
+        ("12 of 16 TFLOP/s at 3 B/s", "12 of 16 TFLOP/s at 3 B/s"),
+    ],
+)
+def test_what_a_record_keeps_of_a_failure_names_no_users_folder(lab: Lab, text: str, kept: str) -> None:
+    lab.on_prepare = failing_at("bf16", CellFailed(text))
+    lab.run(*THREE)
+    assert lab.measured("bf16").failure == kept
+
+
 class TestSettings:
     def test_what_bends_the_run_comes_first_under_the_table(
         self, lab: Lab, monkeypatch: pytest.MonkeyPatch
@@ -355,20 +381,16 @@ class TestSettings:
         assert lab.lines().header.device.folder == "unknown-2330"
 
 
-def options(*names: str) -> Sequence[str]:
-    return names
-
-
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (options("--sustained", "0"), "not in the range"),
-        (options("--sustained", "nan"), "nan"),
-        (options("--data", "random"), "'random' is not one of"),
-        (options("--library", "torch"), "'torch' is not one of"),
-        (options("--backend", "replay", "--from", "r.jsonl", "--sweep"), "leave out --sweep"),
-        (options("--backend", "replay", "--from", "r.jsonl", "--library", "cublaslt"), "leave out --library"),
-        (options("--resume", "r.jsonl", "--thorough", "--data", "all"), "leave out --data, --thorough"),
+        (["--sustained", "0"], "not in the range"),
+        (["--sustained", "nan"], "nan"),
+        (["--data", "random"], "'random' is not one of"),
+        (["--library", "torch"], "'torch' is not one of"),
+        (["--backend", "replay", "--from", "r.jsonl", "--sweep"], "leave out --sweep"),
+        (["--backend", "replay", "--from", "r.jsonl", "--library", "cublaslt"], "leave out --library"),
+        (["--resume", "r.jsonl", "--thorough", "--data", "all"], "leave out --data, --thorough"),
     ],
 )
 def test_bad_input_is_one_line(lab: Lab, arguments: Sequence[str], why: str) -> None:

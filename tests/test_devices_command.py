@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from bench.analysis import devices
 from bench.cli.main import main
 from bench.cli.options import FORMAT_NAMES
 from bench.devices.base import Caveat
+from bench.devices.nvidia import presence as devices
 from bench.devices.nvidia.gpu import Gpu, Inventory
 from bench.published.chips import read_chip
 from bench.report.wording import WORDING, sentence
@@ -77,7 +77,12 @@ GEFORCE = Gpu(
 SLICE = H100._replace(name="NVIDIA H100 80GB HBM3 MIG 3g.40gb", sm_count=60, memory_bytes=40448 * MIB, mig=True)
 HIDDEN = H100._replace(cuda_index=None, sm_count=None, compute_capability=None)
 NONE = Inventory(None, None, (), ("no NVIDIA driver answers here; install one, or run this where a GPU is",))
-ALL_INSTALLED = {"cupy-cuda13x": "14.0.1", "nvidia-cublas": "13.2.0.9", "nvmath-python": "0.7.0"}
+ALL_INSTALLED = {
+    "cupy-cuda13x": "14.0.1",
+    "nvidia-cublas": "13.2.0.9",
+    "nvmath-python": "0.9.0",
+    "ml-dtypes": "0.5.1",
+}
 
 
 def _here(*gpus: Gpu, cuda: int = 13000, notes: tuple[str, ...] = ()) -> Inventory:
@@ -265,12 +270,12 @@ def test_a_variable_that_steers_the_library_makes_every_gpu_unfit(machine: Calla
 @pytest.mark.parametrize(
     ("installed", "cuda", "said"),
     [
-        ({}, 13000, "not installed: CuPy, nvmath; to measure a GPU: pip install -e '.[cuda13]'"),
-        ({}, 12080, "not installed: CuPy, nvmath; to measure a GPU: pip install -e '.[cuda12]'"),
+        ({}, 13000, "not installed: CuPy, nvmath, ml-dtypes; to measure a GPU: pip install -e '.[cuda13]'"),
+        ({}, 12080, "not installed: CuPy, nvmath, ml-dtypes; to measure a GPU: pip install -e '.[cuda12]'"),
         (
             {"cupy-cuda12x": "14.0", "nvidia-cublas-cu12": "12.9"},
             12080,
-            "not installed: nvmath; to measure a GPU: pip install -e '.[cuda12]'",
+            "not installed: nvmath, ml-dtypes; to measure a GPU: pip install -e '.[cuda12]'",
         ),
     ],
 )
@@ -290,6 +295,16 @@ def test_a_cupy_that_is_too_new_for_the_driver_is_said_before_anything_fails(mac
     assert "next:" not in text
     machine(_here(H100, cuda=13010))
     assert json.loads(_ok("--format", "json"))["mismatch"] is None
+
+
+def test_a_volta_is_for_cuda_12_whatever_the_driver_runs(machine: Callable[..., None]) -> None:
+    volta = H100._replace(compute_capability="7.0", pci_device_id="1db1")
+    machine(_here(volta, cuda=13000), installed={})
+    assert "pip install -e '.[cuda12]'" in " ".join(_ok().split())
+    machine(_here(volta, cuda=13000))  # with a CuPy of CUDA 13
+    text = " ".join(_ok().split())
+    assert "CUDA 13 does not run on compute capability 7.0" in text
+    assert "next: chipbench run" not in text
 
 
 def test_without_a_gpu_it_is_an_answer_and_no_error(machine: Callable[..., None]) -> None:

@@ -123,6 +123,29 @@ class TestNotes:
             if "fell silent in bf16 8192³: GPU is lost" in n
         ]
 
+    def test_several_processes_are_one_row_with_the_clock_and_sensors_of_all(self) -> None:
+        """Of three processes, two of them on a chip that held two thirds of the clock: each is as efficient."""
+        slow = changed(
+            BF16,
+            samples=msgspec.structs.replace(
+                BF16.samples,
+                seconds_per_call=tuple(1.5 * value for value in BF16.samples.seconds_per_call),
+                sm_clock_hz=tuple(value / 1.5 for value in BF16.samples.sm_clock_hz or ()),
+            ),
+        )
+        cells = Plan(workload="gemm", cells=(BF16.cell,))
+        header = msgspec.structs.replace(LINES.header, plan=cells)
+        view = run_view(
+            Run(header, [[reduce(one)] for one in (BF16, slow, slow)], [], 1.0, interrupted=False), H100, [H20]
+        )
+        (one,) = view.document["measurements"]
+        alone = shown(BF16).document["measurements"][0]
+        assert one["sm_clock_hz"] == pytest.approx(alone["sm_clock_hz"] / 1.5)
+        assert one["at_clock"]["share"] == pytest.approx(alone["at_clock"]["share"])
+        assert one["samples"] == 3 * alone["samples"]
+        (note,) = [n for n in view.notes if "power limit" in n]
+        assert note.count("bf16") == 1
+
     def test_without_sensors_nothing_is_said_of_them(self) -> None:
         silent = changed(BF16, telemetry=None)
         assert not [n for n in shown(silent).notes if "sensors" in n]

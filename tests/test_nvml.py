@@ -282,7 +282,7 @@ class TestLost:
     def test_a_gpu_that_is_gone_is_a_loss(self, in_standins: StandIns, function: str, error: int) -> None:
         (line,) = in_standins(readings, fail(function, error), 1)
         assert isinstance(line, str)
-        assert BUS_ID in line
+        assert BUS_ID not in line  # it may stand in a record
         assert f"error {error} to {function}" in line
         assert "\n" not in line
 
@@ -296,7 +296,7 @@ class TestLost:
             in_standins(energy_after, fail("nvmlDeviceGetTotalEnergyConsumption", LOST))
 
     def test_facts_of_a_lost_gpu_are_none(self, in_standins: StandIns) -> None:
-        with pytest.raises(SensorsLost, match=BUS_ID):
+        with pytest.raises(SensorsLost, match="GPU is lost"):
             in_standins(facts, fail("nvmlDeviceGetEccMode", LOST))
 
     def test_the_other_gpu_is_still_listed(self, in_standins: StandIns) -> None:

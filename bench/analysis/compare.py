@@ -210,7 +210,7 @@ def _ratio_to(first: Estimate | None, other: Estimate | None) -> Ratio | None:
 def _listed(side: Side) -> str:
     if side.chip is not None:
         return "published peaks"
-    return ", ".join(cell.label for cell in side.estimates) or "no cell that passed its check"
+    return ", ".join(dict.fromkeys(cell.label for cell in side.estimates)) or "no cell that passed its check"
 
 
 def is_above_peak(of_peak: Ratio) -> bool:

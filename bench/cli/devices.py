@@ -15,7 +15,7 @@ def command(*, index: int | None, as_template: bool, format_name: str, specs_dir
     """Show the GPUs here, which chip each is, and whether they are fit to measure.
 
     A chip is known by its PCI id, its number of SMs and its memory together, never by its name. Nothing is changed
-    or measured, and nothing that tells this very board apart is printed.
+    or measured, and no serial number or UUID is printed.
 
     \b
     Examples:
@@ -23,7 +23,7 @@ def command(*, index: int | None, as_template: bool, format_name: str, specs_dir
       chipbench devices --format json
       chipbench devices --gpu 0 --template > my-specs/chips/my-gpu.toml
     """  # noqa: D301 - \b is Click's mark for a block to keep
-    from bench.analysis.devices import survey, template_of  # noqa: PLC0415 - `--help` must not load it
+    from bench.devices.nvidia.presence import survey, template_of  # noqa: PLC0415 - `--help` must not load it
     from bench.report.devices import devices_view  # noqa: PLC0415
 
     presence = survey(catalogue_from(specs_dir).all(), index=index)

@@ -19,7 +19,7 @@ def progress(longest_s: float) -> Iterator[OnEvent]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("at most {task.fields[left]:.0f} s left"),
+        TextColumn("at most about {task.fields[left]:.0f} s left"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=longest_s, left=longest_s)

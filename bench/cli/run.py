@@ -29,6 +29,7 @@ _FLAGS: Final = {"source": "from", "dtypes": "dtype", "sizes": "size", "shapes":
 _BEST: Final = "best"
 _BOTH: Final = "both"
 _LIBRARIES: Final = (_BEST, _BOTH, "cublaslt", "cupy.matmul")
+_WORTH_SAYING_S: Final = 120.0
 _DEFAULT_RESULTS: Final = Path("results")
 
 
@@ -98,9 +99,9 @@ class _Seconds(click.FloatRange):
     type=click.Choice(_LIBRARIES),
     default=_BEST,
     show_default=True,
-    help="On a GPU: measure both and show the better, show both, or measure one.",
+    help="On a GPU: measure both (--quick: the first) and show the better, show both, or measure one.",
 )
-@click.option("--quick", is_flag=True, help="About 8 s in all (a GPU takes longer); wider intervals.")
+@click.option("--quick", is_flag=True, help="About 8 s in all on a CPU, half a minute on a GPU; wider intervals.")
 @click.option("--sweep", is_flag=True, help="Squares from 1024 to 16384, as far as they fit.")
 @click.option(
     "--thorough", is_flag=True, help="The sweep, and at the default size bursts after rest and all kinds of data."
@@ -109,7 +110,7 @@ class _Seconds(click.FloatRange):
     "--sustained",
     type=_Seconds(),
     metavar="SECONDS",
-    help="Load it this long in each format, after the power limit has settled.",
+    help="Load it this long in each format and library, after 10 to 60 s in which the power limit settles.",
 )
 @click.option(
     "--data",
@@ -170,6 +171,9 @@ def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue") -
         raise click.UsageError(message)
     if replaying:
         _refuse(_of_plan(options, given) - {"backend", "source"}, "a replay takes its plan from the record")
+    if options["quick"] and options["sustained"] is not None:
+        message = "--quick and --sustained contradict each other; leave one out"
+        raise click.UsageError(message)
     squares = [(size, size, size) for size in options["sizes"]]
     wish = Wish(
         dtypes=options["dtypes"],
@@ -213,7 +217,10 @@ def _measure(request: "Request") -> "list[Outcome]":
     prepared = prepare(request)
     for note in prepared.notes:
         say(note)
-    with progress(prepared.longest_s(request.processes)) as on_event:
+    longest = prepared.longest_s(request.processes)
+    if longest > _WORTH_SAYING_S:
+        say(f"this takes at most about {longest / 60:.0f} minutes; Ctrl-C keeps what is finished")
+    with progress(longest) as on_event:
         return execute(prepared, request, on_event)
 
 

@@ -20,7 +20,7 @@ TOLERANCES: Final = MappingProxyType(
     {"fp64": 1e-13, "fp32": 1e-5, "tf32": 1.2e-3, "fp16": 1e-3, "fp16_acc16": 5e-2, "bf16": 5e-3}
     | {"fp8": 5e-3, "int8": 0.0, "nvfp4": 5e-3}
 )
-_FAST_FP8: Final = 3e-2  # Hopper's fast accumulation keeps about 14 bits of a partial sum
+_FAST_FP8: Final = 3e-2  # Hopper's fast accumulation keeps 13 bits or so of a partial sum
 # A row's error meets a random vector as a normal variable: five of its deviations allow for 10⁵ rows.
 PRODUCT_FACTOR: Final = 5.0
 _EXACT: Final = 1e-12  # what D·r itself rounds where D is exact

@@ -18,6 +18,7 @@ from bench.devices.nvidia.nvml import open_sensors
 from bench.devices.nvidia.own_process import OwnProcessTask
 from bench.devices.nvidia.requirements import (
     cuda_pip_line,
+    has_ml_dtypes,
     has_nvmath,
     lacking,
     mismatch,
@@ -35,6 +36,7 @@ _LEAST_CAPABILITY: Final = MappingProxyType(
     {"fp16": (7, 0), "fp16_acc16": (7, 0), "int8": (7, 5), "tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9)}
     | {"nvfp4": (10, 0)}
 )
+_BY_BITS: Final = ("bf16", "fp8", "nvfp4")  # formats that NumPy does not know
 _NOT_BY_CUPY: Final = MappingProxyType(
     {
         "fp16_acc16": "sums FP16 products in FP32",
@@ -50,8 +52,8 @@ _TF32_SWITCH: Final = "CUPY_TF32"  # read once by CuPy: with 1 it computes FP32 
 class CudaBackend:
     """The first GPU that CUDA programs see here; CUDA_VISIBLE_DEVICES chooses another.
 
-    Products are D = A·Bᵀ' of row-major A [m,k] and B stored transposed [n,k], the one layout in which every format
-    has kernels, on the same buffers for both libraries.
+    Products are D = A·B of row-major A [m,k] and B stored transposed, Bᵀ [n,k], the one layout in which every
+    format has kernels, on the same buffers for both libraries.
     """
 
     name = "cuda"
@@ -115,6 +117,8 @@ class CudaBackend:
                 f"not on this chip: {dtype} needs compute capability {least[0]}.{least[1]}, and it has "
                 f"{self._capability[0]}.{self._capability[1]}"
             )
+        if dtype in _BY_BITS and not has_ml_dtypes():
+            return f"{dtype} needs ml-dtypes, which is not installed: pip install ml-dtypes"
         reasons = [self._refusal_of(one, dtype) for one in self.defaults.libraries if library in (None, one)]
         if not reasons:
             return f"the CUDA backend multiplies with {' or '.join(self.defaults.libraries)}, not {library}"

@@ -17,6 +17,10 @@ FLAGGED_VARIABLES: Final = (
     "BLIS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
     "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
+# Folders that packages install libraries into, whose names tell nothing of a user.
+_SYSTEM_FOLDERS: Final = re.compile(
+    r"/(usr/)?lib(32|64|x32)?/|/usr/local/(cuda(-[\d.]+)?|nvidia)/|/opt/(cuda(-[\d.]+)?|nvidia)/"
+)
 _PATHS: Final = ("CUBLASLT_HEURISTICS_LUT_FILE", "CUDA_INJECTION64_PATH", "CUDA_VISIBLE_DEVICES")
 
 
@@ -140,4 +144,4 @@ def _impersonal(path: str) -> str:
     _, found, inside = path.partition("site-packages/")
     if found:
         return found + inside
-    return path if path.startswith(("/usr/", "/opt/", "/lib")) else Path(path).name
+    return path if _SYSTEM_FOLDERS.match(path) else Path(path).name

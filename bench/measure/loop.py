@@ -18,7 +18,7 @@ OnSamples = Callable[[Samples], None]
 _WINDOW = 5
 _FASTEST_GROWTH = 10
 _CLOCKS_AGREE = 0.03
-_SAVE_EVERY_S = 10.0  # of a sustained load, so that its samples need not all be held until the end
+_SAVE_EVERY_S = 10.0  # of a sustained load, so that they are on disk whatever happens
 # The warnings that follow from the blocks alone; the others come from the task.
 RECOMPUTED = ("not_flat", "autocorrelated", "bimodal", "outliers", "clocks_disagree")
 

@@ -20,7 +20,9 @@ _LEAST_CAP_S: Final = 0.8  # room for six blocks and a little more
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Seconds are of device work. `flat` and `target` are relative (0.005 is ±0.5 %).
+    """Seconds are of device work, but for `overhead_s`, what filling, searching and checking a cell usually take.
+
+    `flat` and `target` are relative (0.005 is ±0.5 %).
 
     Warm-up runs until the last five blocks and the five before differ by less than `flat`, at least
     `warm_up_least_s` and at most `warm_up_most_s` (`cold_warm_up_most_s` for a process's first cell). Then
@@ -48,13 +50,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     finalists: int = 3
     final_rounds: int = 5
     search_most_s: float = 3.0
+    overhead_s: float = 0.0
     rest_s: float = 2.0
     settled_window_s: float = 5.0
     settle_most_s: float = 60.0
 
     def longest_s(self, regime: str | None, *, cold: bool) -> float:
-        """Return the most seconds that one cell takes, if a call is short against a block."""
-        warm_up = self.cold_warm_up_most_s if cold else self.warm_up_most_s
+        """Return about the most seconds that one cell takes, if a call is short against a block."""
+        warm_up = (self.cold_warm_up_most_s if cold else self.warm_up_most_s) + self.overhead_s
         seconds = sustained_s(regime)
         if seconds is not None:
             return warm_up + self.settle_most_s + seconds
@@ -87,4 +90,9 @@ def fitted(cells: int, budget_s: float, *, overhead_s: float = 0.0) -> Policy:
     cold = min(10.0, budget_s / 4)
     warm = round(min(3.0, budget_s / 8, max(1.0, budget_s / 3 / cells)), 2)
     cap = (budget_s - _OVERHEAD_S - cold - (cells - 1) * warm) / cells - overhead_s
-    return Policy(cap_s=max(_LEAST_CAP_S, round(cap, 2)), warm_up_most_s=warm, cold_warm_up_most_s=cold)
+    return Policy(
+        cap_s=max(_LEAST_CAP_S, round(cap, 2)),
+        warm_up_most_s=warm,
+        cold_warm_up_most_s=cold,
+        overhead_s=overhead_s,
+    )

@@ -17,9 +17,12 @@ from bench.measure.policy import Policy, sustained_s
 from bench.stats import Summary, summarise
 from bench.workloads.base import Cell, Plan
 
-# 1 (0.1.0): the first. A new field with a default does not need a new number; a changed meaning does, and
-# then a function here that turns the old lines into new ones, and one old file in tests/data/.
-SCHEMA: Final = 1
+# 1 (0.1.0): the first.
+# 2 (0.2.0): `samples` lines; a measurement's search and telemetry, power and temperature of its samples; what a
+#   GPU is identified by; the policy's search, rest and settling. Lines of schema 1 are read as they are.
+# Readers refuse fields that they do not know, so every new one takes a new number here and one old file in
+# tests/data/; where a meaning changes, also a function that turns old lines into new ones.
+SCHEMA: Final = 2
 _MAY_BE_ZERO: Final = ("power_w", "temperature_c")  # sensors lie, and are recorded as they do
 _COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-from bench.analysis.compare import Estimate
+from bench.analysis.compare import Estimate, Ratio
 from bench.published.figures import Figure
-from bench.report.view import Column
+from bench.report.view import Column, significant
 from bench.workloads.base import Cell
 
 HOST_LIMITED: Final = "host-limited"
+_USUAL: Final = {"data": "normal", "regime": "steady"}
 
 
 def cell_columns(cell: Cell) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def cell_columns(cell: Cell) -> dict[str, Any]:
 def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
     """Return the columns that tell cells apart in a table, one text a cell.
 
-    Data and regime stand there only if they differ, the library also where two can be had: on a GPU.
+    Data and regime stand there where they are not the usual ones, the library where two can be had: on a GPU.
     """
     columns = [
         (Column("dtype"), [cell.dtype_label for cell in cells]),
@@ -37,7 +38,8 @@ def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
     ]
     for name in ("data", "regime", "library"):
         texts = [str(getattr(cell, name) or "") for cell in cells]
-        if len(set(texts)) > 1 or (name == "library" and any(cell.l2 == "rotate" for cell in cells)):
+        telling = {*texts} - {_USUAL.get(name)} if name in _USUAL else any(cell.l2 == "rotate" for cell in cells)
+        if len(set(texts)) > 1 or telling:
             columns.append((Column(name), texts))
     return columns
 
@@ -55,6 +57,16 @@ def rate_columns(rate: Estimate | None) -> dict[str, Any]:
 def unit_of(cell: Cell) -> str | None:
     """Return the base unit of a cell's rate."""
     return cell.dtype.rate_unit if cell.dtype else None
+
+
+def ratio_text(ratio: Ratio | None) -> str:
+    """Return a ratio with its interval in brackets; nothing for None."""
+    if ratio is None:
+        return ""
+    text = f"{significant(ratio.value)}×"
+    if ratio.interval is None:
+        return text
+    return f"{text} ({significant(ratio.interval.lo)} … {significant(ratio.interval.hi)})"
 
 
 def peak_text(figure: Figure, cell: Cell) -> str:

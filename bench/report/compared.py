@@ -4,8 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.analysis.compare import Estimate, Row, Side
-from bench.report.columns import HOST_LIMITED, cell_columns, cell_texts, peak_text, rate_columns, unit_of
-from bench.report.view import Column, View, percent, significant
+from bench.report.columns import (
+    HOST_LIMITED,
+    cell_columns,
+    cell_texts,
+    peak_text,
+    rate_columns,
+    ratio_text,
+    unit_of,
+)
+from bench.report.view import Column, View, percent
 from bench.units import format_si
 from bench.workloads.base import Cell
 
@@ -47,7 +55,7 @@ def _notes(sides: Sequence[Side], rows: Sequence[Row]) -> list[str]:
 
 
 def _listed(cells: Sequence[Cell]) -> str:
-    return ", ".join(cell.label for cell in cells)
+    return ", ".join(dict.fromkeys(cell.label for cell in cells))
 
 
 def _side(side: Side) -> dict[str, Any]:
@@ -78,14 +86,10 @@ def _rate(cell: Cell, estimate: Estimate | None) -> str:
 
 
 def _ratio(row: Row, index: int) -> str:
-    ratio = row.ratios[index]
-    if ratio is None:
+    if row.ratios[index] is None:
         limited = any(estimate.host_limited for estimate in (row.estimates[0], row.estimates[index]) if estimate)
         return HOST_LIMITED if limited else ""
-    text = f"{significant(ratio.value)}×"
-    if ratio.interval is None:
-        return text
-    return f"{text} ({significant(ratio.interval.lo)} … {significant(ratio.interval.hi)})"
+    return ratio_text(row.ratios[index])
 
 
 def _entry(row: Row, index: int) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.analysis.devices import Presence, Present
 from bench.devices.nvidia.gpu import Gpu, Inventory
+from bench.devices.nvidia.presence import Presence, Present
 from bench.devices.nvidia.requirements import version_text
 from bench.published.template import suggested_id
 from bench.report.view import Column, View

@@ -1,15 +1,24 @@
 """The view of a run: each cell's rate with its interval, against the published peaks of its chip and of others."""
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from bench.analysis.compare import Estimate, peak_at_clock, pooled_cells, published_peak, ratio
+from bench.analysis.compare import Estimate, Ratio, peak_at_clock, pooled_cells, published_peak, ratio
 from bench.devices.base import Telemetry
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
-from bench.report.columns import HOST_LIMITED, cell_columns, cell_texts, peak_text, rate_columns, unit_of
+from bench.report.columns import (
+    HOST_LIMITED,
+    cell_columns,
+    cell_texts,
+    peak_text,
+    rate_columns,
+    ratio_text,
+    unit_of,
+)
 from bench.report.measured_notes import notes
 from bench.report.view import Column, View, percent
 from bench.report.wording import failure
@@ -37,12 +46,30 @@ class Run(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A cell of the table: its rate, pooled over processes, and the first process's reading of it."""
+    """A cell of the table: its rate, pooled over processes, and their readings of it, at least one.
+
+    `reading`, the first, stands for what is the same in all: why it has no rate, how it was computed.
+    """
 
     cell: Cell
     rate: Estimate | None
-    reading: Reading
+    readings: tuple[Reading, ...]
     best: bool
+
+    @property
+    def reading(self) -> Reading:
+        """The first process's."""
+        return self.readings[0]
+
+    @property
+    def sm_clock_hz(self) -> float | None:
+        """The clock that was held, in Hz: the median over processes."""
+        return _median([reading.sm_clock_hz for reading in self.readings if reading.passed])
+
+    @property
+    def cycles_per_call(self) -> float | None:
+        """Clock cycles of a call: the median over processes."""
+        return _median([r.cycles.median for r in self.readings if r.passed and r.cycles is not None])
 
     @property
     def host_limited(self) -> bool:
@@ -60,7 +87,7 @@ def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
         title=_title(run),
         columns=[column for column, _ in columns],
         rows=[[texts[index] for _, texts in columns] for index in range(len(shown))],
-        records=[_record(run, one) for one in shown],
+        records=[{**_record(run, one), **to} for one, to in zip(shown, _ratios(shown), strict=True)],
         document=_document(run, found, own_chip, against),
         notes=notes(run.header, run.processes, {one.cell: one.rate for one in shown}, own_chip),
     )
@@ -69,7 +96,10 @@ def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
 def _found(run: Run) -> list[Shown]:
     """Return every measured cell in the plan's order; the best of equal cells is the fastest library's."""
     rates = pooled_cells(run.processes)
-    readings = {reading.cell: reading for readings in reversed(run.processes) for reading in reversed(readings)}
+    readings: dict[Cell, list[Reading]] = {}
+    for process in run.processes:
+        for reading in process:
+            readings.setdefault(reading.cell, []).append(reading)
     cells = [cell for cell in run.header.plan.cells if cell in readings]
     best: dict[Cell, Cell] = {}
     for cell in cells:
@@ -78,7 +108,12 @@ def _found(run: Run) -> list[Shown]:
         if same not in best or (rate is not None and (other is None or rate.rate > other.rate)):
             best[same] = cell
     chosen = set(best.values())
-    return [Shown(cell, rates.get(cell), readings[cell], cell in chosen) for cell in cells]
+    return [Shown(cell, rates.get(cell), tuple(readings[cell]), cell in chosen) for cell in cells]
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 def _columns(
@@ -91,9 +126,9 @@ def _columns(
         (Column("95 % interval"), [_interval(one) for one in shown]),
     ]
     if len({one.cell.data for one in shown}) > 1:
-        columns.append((Column("÷ normal", "right"), _of_normal(shown)))
-    if any(one.reading.sm_clock_hz for one in shown):
-        columns.append((Column("clock", "right"), [_clock(one.reading) for one in shown]))
+        columns.append((Column("÷ normal", "right"), [ratio_text(one) for one in _to_normal(shown)]))
+    if any(one.sm_clock_hz for one in shown):
+        columns.append((Column("clock", "right"), [_clock(one) for one in shown]))
     for chip in against:
         head = "of its published peak" if chip is own_chip else f"of {chip.id}"
         columns.append((Column(head), [_share(one, chip) for one in shown]))
@@ -133,19 +168,31 @@ def _interval(one: Shown) -> str:
     return f"±{percent(rate.half_width, 2)}{processes}"
 
 
-def _of_normal(shown: Sequence[Shown]) -> list[str]:
-    """Return each rate over that of the same cell with normal data."""
+def _to_normal(shown: Sequence[Shown]) -> list[Ratio | None]:
+    """Return each rate over that of the same cell with normal data; None for those themselves."""
     normal = {msgspec.structs.replace(one.cell, data=None): one.rate for one in shown if one.cell.data == "normal"}
-    texts = []
+    ratios = []
     for one in shown:
         base = normal.get(msgspec.structs.replace(one.cell, data=None))
         known = base is not None and one.rate is not None and one.cell.data != "normal"
-        texts.append(f"{one.rate.rate / base.rate:.3f}×" if known and one.rate and base else "")
-    return texts
+        ratios.append(ratio(one.rate, base) if known and one.rate and base else None)
+    return ratios
 
 
-def _clock(reading: Reading) -> str:
-    return format_si(reading.sm_clock_hz, "Hz") if reading.sm_clock_hz else ""
+def _ratios(shown: Sequence[Shown]) -> list[dict[str, float | None]]:
+    """Return the ratio to normal data of each, with the ends of its interval, as CSV and JSON have it."""
+    return [
+        {
+            "to_normal": to.value if to else None,
+            "to_normal_lo": to.interval.lo if to and to.interval else None,
+            "to_normal_hi": to.interval.hi if to and to.interval else None,
+        }
+        for to in _to_normal(shown)
+    ]
+
+
+def _clock(one: Shown) -> str:
+    return format_si(one.sm_clock_hz, "Hz") if one.sm_clock_hz else ""
 
 
 def _share(one: Shown, chip: Chip) -> str:
@@ -158,7 +205,7 @@ def _share(one: Shown, chip: Chip) -> str:
 
 
 def _at_clock(one: Shown, chip: Chip) -> Estimate | None:
-    clock, dtype = one.reading.sm_clock_hz, one.cell.dtype
+    clock, dtype = one.sm_clock_hz, one.cell.dtype
     if clock is None or dtype is None or one.rate is None or one.host_limited:
         return None
     return peak_at_clock(chip, dtype, clock)
@@ -170,17 +217,17 @@ def _share_at_clock(one: Shown, chip: Chip) -> str:
 
 
 def _record(run: Run, one: Shown) -> dict[str, Any]:
-    summary, cell = one.reading.summary, one.cell
+    cell = one.cell
     return {
         "origin": run.header.origin,
         "device": run.header.device.name,
         **cell_columns(cell),
         **rate_columns(one.rate),
         "unit": unit_of(cell),
-        "sm_clock_hz": one.reading.sm_clock_hz,
-        "cycles_per_call": one.reading.cycles.median if one.reading.cycles else None,
+        "sm_clock_hz": one.sm_clock_hz,
+        "cycles_per_call": one.cycles_per_call,
         "host_limited": one.host_limited,
-        "samples": summary.n if summary else 0,
+        "samples": sum(reading.summary.n for reading in one.readings if reading.summary),
         "processes": one.rate.processes if one.rate else 0,
         "stop": one.reading.stop,
         "passed": one.reading.passed,
@@ -203,7 +250,9 @@ def _document(run: Run, found: Sequence[Shown], own_chip: Chip | None, against: 
         "seconds": round(run.seconds, 3),
         "interrupted": run.interrupted,
         "records": list(run.paths),
-        "measurements": [_measurement(run, one, own_chip, against) for one in found],
+        "measurements": [
+            _measurement(run, one, own_chip, against) | to for one, to in zip(found, _ratios(found), strict=True)
+        ],
         "warnings": [{"code": w.code, "values": dict(w.values)} for w in header.warnings],
     }
 
@@ -218,7 +267,9 @@ def _measurement(run: Run, one: Shown, own_chip: Chip | None, against: Sequence[
         "cell": one.cell.key,
         "half_width": one.rate.half_width if one.rate else None,
         "against": [compared for chip in against for compared in _compared(one, chip, own=chip is own_chip)],
-        "at_clock": _of_peak(one, peak) if peak else None,
+        "at_clock": {"figure": peak.figure and peak.figure.name, "peak": peak.rate, "share": _part(one, peak)}
+        if peak
+        else None,
         "algorithm": dict(reading.algorithm),
         "telemetry": _telemetry(telemetry) if telemetry else None,
         "failure": failure(reading),
@@ -230,13 +281,12 @@ def _compared(one: Shown, chip: Chip, *, own: bool) -> list[Mapping[str, Any]]:
     peak = published_peak(chip, one.cell.dtype) if one.cell.dtype else None
     if peak is None or one.rate is None or one.host_limited:
         return []
-    return [{"chip": chip.id, "own": own, **_of_peak(one, peak)}]
-
-
-def _of_peak(one: Shown, peak: Estimate) -> dict[str, Any]:
-    assert one.rate is not None
     figure = peak.figure.name if peak.figure else None
-    return {"figure": figure, "published": peak.rate, "share": ratio(one.rate, peak).value}
+    return [{"chip": chip.id, "own": own, "figure": figure, "published": peak.rate, "share": _part(one, peak)}]
+
+
+def _part(one: Shown, peak: Estimate) -> float | None:
+    return ratio(one.rate, peak).value if one.rate is not None else None
 
 
 def _telemetry(telemetry: Telemetry) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from bench.analysis.compare import Estimate, is_above_peak, peak_at_clock, published_peak, ratio
-from bench.devices.base import Device, Telemetry
-from bench.devices.nvidia.nvml import FAULTS
+from bench.devices.base import Device
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
 from bench.report.columns import peak_text
+from bench.report.sensor_notes import sensor_notes
 from bench.report.view import percent
 from bench.report.wording import failure, sentence
 from bench.units import format_si
@@ -16,8 +16,6 @@ from bench.workloads.base import Cell
 
 _OF_BLOCKS: Final = "The interval is that of the median of all blocks."
 _OF_PROCESSES: Final = "The rate is the median of the processes' rates, and the interval spans all of theirs."
-_POWER_CAP: Final = "sw_power_cap"
-_NOTABLE: Final = 0.01  # of the readings
 
 Processes = Sequence[Sequence[Reading]]
 
@@ -34,11 +32,12 @@ def notes(
     found.append(f"Held against published dense peaks. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
     readings = [reading for readings in processes for reading in readings]
     found += _clock_held([reading for reading in readings if reading.cell in shown], own_chip)
-    found += _in_graphs([reading for reading in readings if reading.cell in shown])
+    found += _in_graphs(readings, shown)
     found += _of_cells(processes, shown)
     found += _capped(header, processes, shown)
     found += _above_peak(shown, own_chip)
-    found += _sensors([reading for reading in readings if reading.cell in shown])
+    seen = [reading for reading in readings if reading.cell in shown]
+    found += sensor_notes(seen, lambda cell: _name(cell, shown))
     missing = len(header.plan.cells) - len({reading.cell for reading in readings})
     if missing:
         found.append(f"interrupted: {missing} of {len(header.plan.cells)} cells are missing")
@@ -88,7 +87,7 @@ def _above_peak(shown: Mapping[Cell, Estimate | None], own_chip: Chip | None) ->
         peak = published_peak(own_chip, cell.dtype) if own_chip and cell.dtype else None
         if rate is not None and peak is not None and is_above_peak(ratio(rate, peak)):
             yield (
-                f"{cell.label}: above the published peak, which needs explaining: a clock over the sheet's"
+                f"{_name(cell, shown)}: above the published peak, which needs explaining: a clock over the sheet's"
                 f"{_at_boost(cell, own_chip)}, predictable data, a lower accumulate precision, or another product "
                 "than assumed"
             )
@@ -127,50 +126,8 @@ def _range_of_peak(cell: Cell, chip: Chip | None) -> Iterator[str]:
         yield f"{chip.id} in {cell.dtype_name}: {peak_text(peak.figure, cell)} published{_at_boost(cell, chip)}"
 
 
-def _in_graphs(readings: Sequence[Reading]) -> Iterator[str]:
-    short = [reading.cell.label for reading in readings if str(reading.algorithm.get("timed")).startswith("graph")]
-    if short:
-        yield f"short calls, timed in CUDA graphs with about 1 µs between two: {', '.join(dict.fromkeys(short))}"
-
-
-def _sensors(readings: Sequence[Reading]) -> Iterator[str]:
-    """Return in a line what power and heat were, then what held the clock back: the power limit, or a fault."""
-    watched = [(reading.cell, reading.telemetry) for reading in readings if reading.telemetry is not None]
-    ranges = [
-        *_range([t.power_w.median for _, t in watched if t.power_w], "W"),
-        *_range([t.temperature_c.most for _, t in watched if t.temperature_c], "°C at most"),
-    ]
-    if ranges:
-        yield f"sensors, by cell: {', '.join(ranges)}"
-    limited = [f"{cell.label} ({percent(share, 2)})" for cell, share in _shares(watched, (_POWER_CAP,))]
-    if limited:
-        yield f"held back by the power limit, in this share of readings: {', '.join(limited)}"
-    yield from _faults(watched)
-    silent: dict[str, list[str]] = {}
-    for cell, telemetry in watched:
-        if telemetry.lost is not None:
-            silent.setdefault(telemetry.lost, []).append(cell.label)
-    for why, labels in silent.items():
-        yield f"the sensors fell silent in {', '.join(labels)}: {why}"
-
-
-def _faults(watched: Sequence[tuple[Cell, Telemetry]]) -> Iterator[str]:
-    for reason in FAULTS:
-        for cell, share in _shares(watched, (reason,)):
-            yield (
-                f"{cell.label}: slowed down by {reason} in {percent(share, 2)} of the readings, which is a fault "
-                "(cooling, power supply); mend that, and measure again"
-            )
-
-
-def _range(values: Sequence[float], unit: str) -> Iterator[str]:
-    if values:
-        least, most = f"{min(values):.0f}", f"{max(values):.0f}"
-        yield f"{least} {unit}" if least == most else f"{least} to {most} {unit}"
-
-
-def _shares(watched: Sequence[tuple[Cell, Telemetry]], reasons: Sequence[str]) -> Iterator[tuple[Cell, float]]:
-    for cell, telemetry in watched:
-        share = sum((telemetry.event_reasons or {}).get(reason, 0.0) for reason in reasons)
-        if share >= _NOTABLE:
-            yield cell, share
+def _in_graphs(readings: Sequence[Reading], shown: Mapping[Cell, Estimate | None]) -> Iterator[str]:
+    graphs = [one for one in readings if one.cell in shown and str(one.algorithm.get("timed")).startswith("graph")]
+    if graphs:
+        names = ", ".join(dict.fromkeys(_name(reading.cell, shown) for reading in graphs))
+        yield f"short calls, timed in CUDA graphs with about 1 µs between two: {names}"

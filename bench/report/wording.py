@@ -13,8 +13,8 @@ Values = Mapping[str, float | str]
 
 def _not_flat(values: Values) -> str:
     return (
-        f"the rate still moved after {values['seconds']:.1f} s of warm-up; close other programs, or run longer "
-        "(without --quick)"
+        f"the rate still moved after {values['seconds']:.1f} s of warm-up; close other programs, and measure "
+        "again (a run without --quick, or of fewer cells, warms up longer)"
     )
 
 

@@ -58,7 +58,7 @@ def resolve(backend: Backend, wish: Wish) -> Resolved:
 
     A quick run takes each dtype's first library only. Raises InvalidRequest for a dtype or library that the
     backend does not offer, with the reason, and for a shape that the format does not take or whose operands do not
-    fit the free memory, before anything is allocated.
+    fit the free memory, before they are allocated.
     """
     planner = _Planner(backend, wish)
     cells = [cell for dtype in _offered(backend, wish) for cell in planner.cells(dtype)]
@@ -95,6 +95,7 @@ class _Planner:
     def __init__(self, backend: Backend, wish: Wish) -> None:
         self._backend, self._wish = backend, wish
         self.usual = 0
+        self._tried: dict[Cell, float] = {}
         self.notes: list[str] = []
 
     def cells(self, dtype: str) -> list[Cell]:
@@ -165,6 +166,11 @@ class _Planner:
     def _seconds(self, dtype: str, library: str, shape: Shape) -> float:
         """Return what a call takes, roughly; one that cannot be made takes for ever, and will fail as a cell."""
         (cell, *_) = self._made(dtype, [library], [shape], _STEADY, ("normal",))
+        if cell not in self._tried:
+            self._tried[cell] = self._try_out(cell)
+        return self._tried[cell]
+
+    def _try_out(self, cell: Cell) -> float:
         try:
             task = self._backend.prepare(cell, Policy().seed, probe=True)
             try:

@@ -14,7 +14,7 @@ from bench.run.choosing import choose
 from bench.run.planning import Wish, resolve
 from bench.run.processes import run_processes
 from bench.run.replaying import replay_backend
-from bench.run.session import OnEvent, Outcome, longest_s, make_header, run_plan
+from bench.run.session import OnEvent, Outcome, Surroundings, longest_s, make_header, run_plan
 from bench.workloads.base import Plan
 
 
@@ -54,13 +54,16 @@ def prepare(request: Request) -> Prepared:
         lines = read_lines(request.source)
         backend: Backend = replay_backend(lines)
         cells = tuple(m.cell for m in lines.measurements if m.samples.seconds_per_call)
+        around = Surroundings(backend.environment(), ())
         plan, policy = Plan(workload=lines.header.plan.workload, cells=cells), lines.header.policy
     else:
         backend, note = choose(request.backend)
+        # Before anything is tried out on the device: what is said of it is said of a device at rest.
+        around = Surroundings(backend.environment(), tuple(backend.caveats()))
         plan, policy, left_out = resolve(backend, request.wish)
         notes = (*([note] if note else []), *left_out)
     header = make_header(
-        backend, plan, policy, tool=request.tool, results=request.results, identify=request.identify
+        backend, plan, policy, tool=request.tool, results=request.results, identify=request.identify, around=around
     )
     header = msgspec.structs.replace(header, device=as_chip(header.device, request.chips))
     if request.source is not None:

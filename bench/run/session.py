@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.devices import open_backend
-from bench.devices.base import Backend
-from bench.errors import CellFailed, ChipbenchError, InvalidRequest, Terminated, one_line
+from bench.devices.base import Backend, Caveat, Environment
+from bench.errors import CellFailed, ChipbenchError, InvalidRequest, Terminated, impersonal
 from bench.measure.loop import OnSamples, measure
 from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
@@ -61,10 +61,28 @@ class Outcome(NamedTuple):
     stopped_by: StoppedBy | None = None
 
 
-def make_header(
-    backend: Backend, plan: Plan, policy: Policy, *, tool: str, results: Path | None, identify: bool
+class Surroundings(NamedTuple):
+    """What a backend says of itself and its machine at one moment."""
+
+    environment: Environment
+    caveats: tuple[Caveat, ...]
+
+
+def make_header(  # noqa: PLR0913 - all that a header is of
+    backend: Backend,
+    plan: Plan,
+    policy: Policy,
+    *,
+    tool: str,
+    results: Path | None,
+    identify: bool,
+    around: Surroundings | None = None,
 ) -> Header:
-    """Return the header of a new record. With `identify` it names this machine's host."""
+    """Return the header of a new record; `around` is what was there before, None looks now.
+
+    With `identify` it names this machine's host.
+    """
+    around = around or Surroundings(backend.environment(), tuple(backend.caveats()))
     device = backend.device()
     if device.key is None and results is not None:
         device = msgspec.structs.replace(device, key=device_key(results, backend.identity()))
@@ -78,10 +96,10 @@ def make_header(
         started=now(),
         backend=backend.name,
         device=device,
-        environment=backend.environment(),
+        environment=around.environment,
         policy=policy,
         plan=plan,
-        warnings=tuple(backend.caveats()),
+        warnings=around.caveats,
     )
 
 
@@ -230,7 +248,7 @@ def _measure_cell(
     except MemoryError:
         return Measurement(cell=cell, stop="failed", failure="out of memory")
     except CellFailed as error:
-        return Measurement(cell=cell, stop="failed", failure=one_line(error))
+        return Measurement(cell=cell, stop="failed", failure=impersonal(error))
 
 
 @contextmanager

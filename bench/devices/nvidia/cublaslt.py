@@ -251,6 +251,6 @@ def _binding() -> Any:  # noqa: ANN401 - the binding has no types
     try:
         from nvmath.bindings import cublasLt  # noqa: PLC0415 - half a second, and most runs never need it
     except ImportError as error:
-        message = f"cublasLt needs nvmath-python ({one_line(error)}): `pip install nvmath-python`"
+        message = f"cublasLt needs nvmath-python ({one_line(error)}): pip install nvmath-python ml-dtypes"
         raise BackendUnavailable(message) from error
     return cublasLt

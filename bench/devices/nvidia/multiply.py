@@ -14,7 +14,7 @@ from bench.workloads.base import Cell, Shape
 CUBLASLT: Final = "cublaslt"
 CUPY: Final = "cupy.matmul"
 _HOPPER: Final = 9
-_LARGE_WORKSPACE, _SMALL_WORKSPACE = 32 << 20, 4 << 20  # bytes: what NVIDIA advises for Hopper and newer, and else
+_LARGE_WORKSPACE, _SMALL_WORKSPACE = 32 << 20, 4 << 20  # bytes: NVIDIA advises the first for Hopper
 
 Call = Callable[[], None]
 

@@ -184,7 +184,7 @@ class Sensors:
             return self._call(*names, argument=argument)
         except self._nvml.NVMLError as error:
             if error.value in _GONE:
-                raise SensorsLost(self._lost(names[0], error)) from error
+                raise SensorsLost(_text(names[0], error)) from error
             return None
 
     def _sensor(self, *names: str, argument: int | None = None) -> int | None:
@@ -195,16 +195,13 @@ class Sensors:
             value: int = self._call(*names, argument=argument)
         except self._nvml.NVMLError as error:
             if error.value in _GONE:
-                raise SensorsLost(self._lost(names[0], error)) from error
+                raise SensorsLost(_text(names[0], error)) from error
             # Some boards answer "unknown error" for one sensor alone, and the others are right.
             self._failures[asked] += 1
             if error.value in _SILENT or self._failures[asked] == _PATIENCE:
                 self._silent.add(asked)
             return None
         return value
-
-    def _lost(self, name: str, error: Exception) -> str:
-        return f"GPU {self.bus_id}: {_text(name, error)}"
 
 
 def open_sensors(bus_id: str) -> Sensors | None:
@@ -234,13 +231,13 @@ def survey() -> Inventory:
         return Inventory(None, None, (), (str(lost),))
     gpus, notes = [], []
     for sensors in _each(nvml):
+        if not isinstance(sensors, Sensors):
+            notes.append(sensors)
+            continue
         try:
-            if isinstance(sensors, Sensors):
-                gpus.append(sensors.facts())
-            else:
-                notes.append(sensors)
+            gpus.append(sensors.facts())
         except SensorsLost as lost:
-            notes.append(str(lost))
+            notes.append(f"GPU {sensors.bus_id}: {lost}")
     driver, cuda = _system(nvml, "nvmlSystemGetDriverVersion"), _system(nvml, "nvmlSystemGetCudaDriverVersion_v2")
     _close(nvml)
     return Inventory(driver, cuda, tuple(gpus), tuple(notes))

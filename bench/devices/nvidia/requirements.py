@@ -8,9 +8,12 @@ _FIRST_CUDA_12: Final = 12000
 _TURING: Final = (7, 5)  # the oldest that CUDA 13 still serves
 
 
-def cuda_pip_line(driver: int) -> str:
-    """Return the pip line for the CUDA line that a driver supports (`driver` as 12080 for CUDA 12.8)."""
-    extra = "cuda13" if driver >= FIRST_CUDA_13 else "cuda12"
+def cuda_pip_line(driver: int, capability: tuple[int, int] = _TURING) -> str:
+    """Return the pip line for the CUDA line that a driver supports (`driver` as 12080 for CUDA 12.8).
+
+    `capability` is the compute capability of the oldest chip that is to be measured.
+    """
+    extra = "cuda13" if driver >= FIRST_CUDA_13 and capability >= _TURING else "cuda12"
     return f"pip install -e '.[{extra}]'"
 
 
@@ -24,10 +27,16 @@ def has_nvmath() -> bool:
     return find_spec("nvmath") is not None
 
 
+def has_ml_dtypes() -> bool:
+    """Whether ml-dtypes, which knows the numbers behind the bits of BF16, FP8 and FP4, is installed."""
+    return find_spec("ml_dtypes") is not None
+
+
 def lacking(driver: int | None) -> str | None:
     """Return what is missing before CuPy is even imported, and what to do; None if nothing is."""
     if driver is None:
-        return f"no NVIDIA driver answers here. On a machine with an NVIDIA GPU: {cuda_pip_line(FIRST_CUDA_13)}"
+        what_else = "" if has_cupy() else f" On a machine with an NVIDIA GPU: {cuda_pip_line(FIRST_CUDA_13)}"
+        return f"no NVIDIA driver answers here.{what_else}"
     if driver < _FIRST_CUDA_12:
         return f"the NVIDIA driver runs CUDA {version_text(driver)}, and CuPy needs 12 or newer; update the driver"
     if not has_cupy():
@@ -54,7 +63,7 @@ def outdated_chip(runtime: int, capability: tuple[int, int]) -> str | None:
         return None
     return (
         f"CUDA 13 does not run on compute capability {capability[0]}.{capability[1]} (Volta and older): "
-        f"pip uninstall -y cupy-cuda13x && {cuda_pip_line(_FIRST_CUDA_12)}"
+        f"pip uninstall -y cupy-cuda13x && {cuda_pip_line(_FIRST_CUDA_12, capability)}"
     )
 
 

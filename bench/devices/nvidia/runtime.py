@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 from bench.devices.nvidia.driver import normal_bus_id
-from bench.errors import BackendUnavailable, CellFailed, one_line
+from bench.errors import BackendUnavailable, CellFailed, impersonal, one_line
 
 # Every block of the launch notes the cycle counter and the wall clock of the multiprocessor that it runs on. Of
 # two such launches, those multiprocessors count that were seen both times: counters of different ones are
@@ -145,7 +145,7 @@ class CupyRuntime:
                 graph = self._stream.end_capture()
                 graph.upload(self._stream)
         except Exception as error:
-            raise CaptureFailed(one_line(error)) from error
+            raise CaptureFailed(impersonal(error)) from error
         stream = self._stream
         return lambda: graph.launch(stream)
 

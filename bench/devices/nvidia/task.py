@@ -50,11 +50,11 @@ def checking_bytes(shape: Shape) -> int:
 
 
 class CudaTask:
-    """A cell made ready on a GPU. Nothing is allocated, planned or created inside a block.
+    """A cell made ready on a GPU. Nothing is allocated, planned or created between the events of a block.
 
-    Calls that are short against the time the host takes to enqueue one are recorded as a CUDA graph of many
-    (about 1 µs lies between its kernels) where the library can be captured. Candidates are asked for before any
-    capture, since the heuristic may fail inside one; not confirmed on a device.
+    Calls that are short against the time the host takes to enqueue one are recorded as a CUDA graph of many where
+    the library can be captured. Candidates are asked for before any capture, since the heuristic may fail inside
+    one. Not confirmed on a device: that it does, and that about 1 µs lies between the kernels of a graph.
     """
 
     def __init__(

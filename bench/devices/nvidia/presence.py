@@ -10,7 +10,7 @@ from bench.devices.environment import flagged_variables
 from bench.devices.nvidia.fitness import caveats, variables
 from bench.devices.nvidia.gpu import Gpu, Inventory
 from bench.devices.nvidia.inventory import inventory
-from bench.devices.nvidia.requirements import FIRST_CUDA_13, cuda_pip_line, mismatch
+from bench.devices.nvidia.requirements import FIRST_CUDA_13, cuda_pip_line, mismatch, outdated_chip
 from bench.errors import BackendUnavailable, InvalidRequest
 from bench.published.chips import Chip
 from bench.published.identify import Identified, identify
@@ -18,9 +18,21 @@ from bench.published.template import PrintOut, template
 
 _NEWEST_CUPY: Final = "cupy-cuda13x"
 # What a measurement on a GPU needs, and the packages any one of which brings it.
-_NEEDED: Final = MappingProxyType({"CuPy": (_NEWEST_CUPY, "cupy-cuda12x", "cupy"), "nvmath": ("nvmath-python",)})
+_NEEDED: Final = MappingProxyType(
+    {
+        "CuPy": (_NEWEST_CUPY, "cupy-cuda12x", "cupy"),
+        "nvmath": ("nvmath-python",),
+        "ml-dtypes": ("ml-dtypes",),
+    }
+)
 # A cuBLAS may also be the system's own, which is no package.
-_PACKAGES: Final = (*_NEEDED["CuPy"], "nvidia-cublas", "nvidia-cublas-cu12", *_NEEDED["nvmath"])
+_PACKAGES: Final = (
+    *_NEEDED["CuPy"],
+    "nvidia-cublas",
+    "nvidia-cublas-cu12",
+    *_NEEDED["nvmath"],
+    *_NEEDED["ml-dtypes"],
+)
 _CHOOSING: Final = "CUDA_VISIBLE_DEVICES"
 # What is to be known beside a rate, but does not make it another than this board has in daily use.
 _MILD: Final = ("ecc_off", "pcie")
@@ -77,9 +89,23 @@ def survey(chips: Sequence[Chip], *, index: int | None = None) -> Presence:
         missing=tuple(
             library for library, packages in _NEEDED.items() if not any(name in installed for name in packages)
         ),
-        pip_line=cuda_pip_line(found.cuda or FIRST_CUDA_13),
-        mismatch=mismatch(FIRST_CUDA_13, found.cuda) if found.cuda and _NEWEST_CUPY in installed else None,
+        pip_line=cuda_pip_line(found.cuda or FIRST_CUDA_13, _oldest(found.gpus)),
+        mismatch=_mismatch(found) if _NEWEST_CUPY in installed else None,
     )
+
+
+def _oldest(gpus: Sequence[Gpu]) -> tuple[int, int]:
+    """Return the least compute capability here; where none is told, one that everything serves."""
+    known = [gpu.compute_capability for gpu in gpus if gpu.compute_capability]
+    pairs = [text.split(".") for text in known]
+    return min(((int(major), int(minor)) for major, minor in pairs), default=(99, 0))
+
+
+def _mismatch(found: Inventory) -> str | None:
+    """Return that a CuPy of CUDA 13 runs with this driver, or on the oldest GPU here, not at all."""
+    if found.cuda is None:
+        return None
+    return mismatch(FIRST_CUDA_13, found.cuda) or outdated_chip(FIRST_CUDA_13, _oldest(found.gpus))
 
 
 def template_of(presence: Presence) -> str:
