@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from click.testing import CliRunner
@@ -25,13 +26,14 @@ from tests.support import TINY
 from tests.test_cuda_backend import H100
 
 SMALL = ("--shape", "48x32x64")
-# How long a call takes on this chip, by library and format; cublasLt is faster but for fp32.
+# Seconds a call, by library and format; cublasLt, at 1 ms, is faster but for fp32.
 SECONDS: dict[tuple[str | None, str], float] = {(CUPY, "fp32"): 0.9e-3, (CUPY, "bf16"): 1.2e-3}
 
 
-class Answer:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
 
     @property
     def rows(self) -> list[list[str]]:
@@ -80,8 +82,7 @@ class Lab:
         )
 
     def run(self, *arguments: str) -> Answer:
-        command = ["run", "--results-dir", str(self.results), *arguments]
-        done = CliRunner().invoke(main, command)
+        done = CliRunner().invoke(main, ["run", "--results-dir", str(self.results), *arguments])
         return Answer(done.exit_code, done.stdout, done.stderr)
 
     def lines(self) -> Lines:
