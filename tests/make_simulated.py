@@ -24,7 +24,7 @@ PATH: Final = Path(__file__).resolve().parent / "data" / "simulated-h100.jsonl"
 CUBLASLT, CUPY = "cublaslt", "cupy.matmul"
 # Made-up rates per second of a call, and the clock that the power limit leaves.
 RATES: Final = {
-    ("fp64", CUBLASLT): (60.4e12, 1.755e9), ("fp64", CUPY): (60.1e12, 1.755e9),
+    ("fp64", CUBLASLT): (55.2e12, 1.755e9), ("fp64", CUPY): (54.9e12, 1.755e9),
     ("fp32", CUBLASLT): (51.3e12, 1.980e9), ("fp32", CUPY): (51.4e12, 1.980e9),
     ("tf32", CUBLASLT): (389e12, 1.605e9), ("tf32", CUPY): (371e12, 1.620e9),
     ("fp16", CUBLASLT): (694e12, 1.410e9), ("fp16", CUPY): (671e12, 1.425e9),

@@ -88,8 +88,8 @@ class TestTable:
 
     def test_a_format_without_a_sourced_flop_per_clock_has_no_such_share(self) -> None:
         found = {one["dtype"]: one["at_clock"] for one in json.loads(replay("--format", "json"))["measurements"]}
-        assert found["fp64"] is None
         assert found["fp16_acc16"] is None
+        assert found["fp64"]["figure"] == "flop_per_clock_per_sm.fp64_tensor"
 
     def test_json_holds_the_algorithm_and_the_sensors_of_every_cell(self) -> None:
         for one in json.loads(replay("--format", "json"))["measurements"]:
@@ -166,6 +166,19 @@ class TestNotes:
         """What the sheet's 989.4 TFLOPS are worth at a clock is known only from them: at 1.83 GHz, it seems."""
         (note,) = [n for n in shown(BF16).notes if "published (at" in n]
         assert note == "h100-sxm5-80gb in bf16: 989.4 TFLOPS published (at 1.980 GHz it would be 1.071 PFLOP/s)"
+
+    def test_a_peak_that_is_at_the_boost_clock_is_no_range(self) -> None:
+        fp64 = LINES.measurements[0]
+        assert not [n for n in shown(fp64).notes if "published (at" in n]
+
+    def test_above_the_peak_at_the_clock_held_something_is_not_as_assumed(self) -> None:
+        slow_clock = msgspec.structs.replace(
+            BF16.samples, sm_clock_hz=(1.2e9,) * len(BF16.samples.seconds_per_call)
+        )
+        assert [
+            n for n in shown(changed(BF16, samples=slow_clock)).notes if "above the peak at the clock held" in n
+        ]
+        assert not [n for n in shown(BF16).notes if "above the peak at the clock held" in n]
 
     def test_the_gap_between_the_calls_of_a_graph_is_told(self) -> None:
         graph = changed(BF16, algorithm={**BF16.algorithm, "timed": "graph of 402"})

@@ -1,6 +1,7 @@
 """What stands under a run's table: what bends all of it, then each cell's warnings, then what the sensors said."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from bench.analysis.compare import Estimate, is_above_peak, peak_at_clock, published_peak, ratio
@@ -17,6 +18,8 @@ from bench.workloads.base import Cell
 _OF_BLOCKS: Final = "The interval is that of the median of all blocks."
 _OF_PROCESSES: Final = "The rate is the median of the processes' rates, and the interval spans all of theirs."
 
+_ROUNDING: Final = 1.01  # of figures that were published rounded
+
 Processes = Sequence[Sequence[Reading]]
 
 
@@ -32,6 +35,7 @@ def notes(
     found.append(f"Held against published dense peaks. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
     readings = [reading for readings in processes for reading in readings]
     found += _clock_held([reading for reading in readings if reading.cell in shown], own_chip)
+    found += _above_clock([reading for reading in readings if reading.cell in shown], shown, own_chip)
     found += _in_graphs(readings, shown)
     found += _of_cells(processes, shown)
     found += _capped(header, processes, shown)
@@ -64,9 +68,9 @@ def _of_cells(processes: Processes, shown: Mapping[Cell, Estimate | None]) -> It
 
 
 def _name(cell: Cell, shown: Mapping[Cell, Estimate | None]) -> str:
-    """Return the cell's label, with its library where several were measured."""
-    libraries = {one.library for one in shown}
-    return cell.label if libraries == {cell.library} else f"{cell.label} by {cell.library}"
+    """Return the cell's label, with its library where that does not tell which of the table's rows it is."""
+    rows = [one for one in shown if one.label == cell.label]
+    return cell.label if rows == [cell] else f"{cell.label} by {cell.library}"
 
 
 def _capped(header: Header, processes: Processes, shown: Mapping[Cell, Estimate | None]) -> Iterator[str]:
@@ -86,44 +90,68 @@ def _above_peak(shown: Mapping[Cell, Estimate | None], own_chip: Chip | None) ->
     for cell, rate in shown.items():
         peak = published_peak(own_chip, cell.dtype) if own_chip and cell.dtype else None
         if rate is not None and peak is not None and is_above_peak(ratio(rate, peak)):
+            boost = _at_boost(cell, own_chip)
             yield (
                 f"{_name(cell, shown)}: above the published peak, which needs explaining: a clock over the sheet's"
-                f"{_at_boost(cell, own_chip)}, predictable data, a lower accumulate precision, or another product "
-                "than assumed"
+                f"{f' ({boost})' if boost else ''}, predictable data, a lower accumulate precision, or another "
+                "product than assumed"
             )
 
 
-def _at_boost(cell: Cell, chip: Chip | None) -> str:
-    """Return what the peak would be at the chip's published boost clock: a sheet's peak may be at a lower one."""
+def _at_boost(cell: Cell, chip: Chip | None, *, above: float = 0.0) -> str:
+    """Return what the peak would be at the chip's published boost clock: a sheet's peak may be at a lower one.
+
+    Nothing where that is not known, or not more than `above`, per second.
+    """
     boost = chip.first_known(("boost_clock",)) if chip else None
     hertz = boost.in_base_units(boost.value) if boost else None
     if chip is None or cell.dtype is None or not isinstance(hertz, int | float):
         return ""
     peak = peak_at_clock(chip, cell.dtype, hertz)
-    if peak is None:
+    if peak is None or peak.rate <= above:
         return ""
-    return f" (at {format_si(hertz, 'Hz')} it would be {format_si(peak.rate, cell.dtype.rate_label)})"
+    return f"at {format_si(hertz, 'Hz')} it would be {format_si(peak.rate, cell.dtype.rate_label)}"
 
 
 def _clock_held(readings: Sequence[Reading], chip: Chip | None) -> Iterator[str]:
-    """Say what the share at the clock held is a share of, where the table has one."""
+    """Say what the share at the clock held is a share of, where the table has one, and how sure that is."""
+    peaks: dict[Cell, Estimate] = {}
     for reading in readings:
         clock, dtype = reading.sm_clock_hz, reading.cell.dtype
         peak = peak_at_clock(chip, dtype, clock) if chip and dtype and clock else None
-        if peak is not None and peak.figure is not None:
-            derived = peak.figure.grade == "derived"
-            how = "derived from the published peaks" if derived else "published"
-            yield f"at the clock held: of multiprocessors × FLOP per clock ({how}) × the clock while it ran"
-            if derived:
-                yield from _range_of_peak(reading.cell, chip)
-            return
+        if peak is not None:
+            peaks.setdefault(reading.cell, peak)
+    if not peaks:
+        return
+    derived = any(peak.figure is not None and peak.figure.grade == "derived" for peak in peaks.values())
+    how = "derived from the published peaks" if derived else "published"
+    yield f"at the clock held: of multiprocessors × FLOP per clock ({how}) × the clock while it ran"
+    if derived:
+        yield from islice((text for cell in peaks for text in _range_of_peak(cell, chip)), 1)
 
 
 def _range_of_peak(cell: Cell, chip: Chip | None) -> Iterator[str]:
     """Say between what the peak lies, where only the published one tells what a clock is worth."""
     peak = published_peak(chip, cell.dtype) if chip and cell.dtype else None
-    if chip is not None and peak is not None and peak.figure is not None and _at_boost(cell, chip):
-        yield f"{chip.id} in {cell.dtype_name}: {peak_text(peak.figure, cell)} published{_at_boost(cell, chip)}"
+    if chip is None or peak is None or peak.figure is None:
+        return
+    boost = _at_boost(cell, chip, above=_ROUNDING * peak.rate)
+    if boost:
+        yield f"{chip.id} in {cell.dtype_name}: {peak_text(peak.figure, cell)} published ({boost})"
+
+
+def _above_clock(
+    readings: Sequence[Reading], shown: Mapping[Cell, Estimate | None], chip: Chip | None
+) -> Iterator[str]:
+    """Say that a rate exceeds even the peak at the clock held, which no chip does."""
+    for reading in readings:
+        clock, dtype, rate = reading.sm_clock_hz, reading.cell.dtype, shown.get(reading.cell)
+        peak = peak_at_clock(chip, dtype, clock) if chip and dtype and clock else None
+        if rate is not None and peak is not None and rate.processes == 1 and rate.rate > _ROUNDING * peak.rate:
+            yield (
+                f"{_name(reading.cell, shown)}: above the peak at the clock held, so the clock, the FLOP per "
+                "clock or the product is another than assumed"
+            )
 
 
 def _in_graphs(readings: Sequence[Reading], shown: Mapping[Cell, Estimate | None]) -> Iterator[str]:
