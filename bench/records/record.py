@@ -40,7 +40,8 @@ class Header(
 ):
     """The first line, written before anything is measured: what is going to be done, where and how.
 
-    `replay_of` is the id of the record whose samples a replay handed out again.
+    `replay_of` is the id of the record whose samples a replay handed out again, and `replayed_from` when that was
+    begun.
     """
 
     schema: int
@@ -56,6 +57,12 @@ class Header(
     warnings: tuple[Caveat, ...] = ()
     process: Process | None = None
     replay_of: str | None = None
+    replayed_from: str | None = None
+
+    @property
+    def taken(self) -> str:
+        """When the samples were begun to be taken: of a replay, long before it was `started`."""
+        return self.replayed_from or self.started
 
 
 class Resumed(

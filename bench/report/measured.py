@@ -145,7 +145,7 @@ def _title(run: Run) -> str:
     parts = [f"{label} {versions[name]}".strip() for name, label in labels.items() if name in versions]
     if "blas_threads" in settings:
         parts.append(f"{settings['blas_threads']} threads")
-    when = header.started.replace("T", " ").removesuffix("Z")
+    when = header.taken.replace("T", " ").removesuffix("Z")
     source = f" from record {header.replay_of}" if header.replay_of else ""
     chip = f" = {header.device.chip}" if header.device.chip else ""
     return f"{_ORIGINS[header.origin]}{source}, {when} UTC: {header.device.name}{chip} ({', '.join(parts)})"
@@ -246,7 +246,7 @@ def _document(run: Run, found: Sequence[Shown], own_chip: Chip | None, against: 
         },
         "backend": header.backend,
         "tool": header.tool,
-        "started": header.started,
+        "started": header.taken,
         "seconds": round(run.seconds, 3),
         "interrupted": run.interrupted,
         "records": list(run.paths),

@@ -67,7 +67,8 @@ def prepare(request: Request) -> Prepared:
     )
     header = msgspec.structs.replace(header, device=as_chip(header.device, request.chips))
     if request.source is not None:
-        header = msgspec.structs.replace(header, replay_of=lines.header.id)
+        source = lines.header
+        header = msgspec.structs.replace(header, replay_of=source.id, replayed_from=source.taken)
     return Prepared(backend, header, notes)
 
 
