@@ -305,3 +305,9 @@ def test_cut_off_anywhere_it_is_an_error_or_the_beginning_of_the_truth(tmp_path:
         assert found.footer is None
         assert found.torn == length - (whole.rfind(b"\n", 0, length) + 1)
         assert not read_record(path).complete
+
+
+def test_a_file_of_every_schema_ever_written_is_kept_and_loads() -> None:
+    data = Path(__file__).parent / "data"
+    found = {read_record(path).header.schema for path in data.glob("*.jsonl")}
+    assert found == set(range(1, SCHEMA + 1))
