@@ -50,7 +50,8 @@ class Lab:
         self.policy = TINY
         monkeypatch.setattr(cuda, "inventory", lambda: Inventory("580.65.06", 13000, (H100,)))
         monkeypatch.setattr(cuda, "has_nvmath", lambda: True)
-        monkeypatch.setattr(cuda, "_versions", lambda _runtime, found: {"driver": str(found.driver)})
+        monkeypatch.setattr(CudaBackend, "_binding_fails", None)
+        monkeypatch.setattr(cuda, "_versions", lambda _runtime, found, **_more: {"driver": str(found.driver)})
         monkeypatch.setattr(cuda, "open_backend", self.backend)
         monkeypatch.setattr(cuda, "OwnProcessTask", self._in_this_process)
         monkeypatch.setattr(task_module, "multiplier", self._library)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -129,3 +130,47 @@ def test_our_own_spinning_threads_are_not_other_work(monkeypatch: pytest.MonkeyP
 )
 def test_a_model_makes_a_safe_folder_name(name: str, folder: str) -> None:
     assert environment.slug(name) == folder
+
+
+MAPS = """\
+7f00-7f10 r-xp 00000000 08:01 11   /home/somebody/env/site-packages/nvidia/cublas/lib/libcublas.so.13
+7f10-7f20 r--p 00010000 08:01 11   /home/somebody/env/site-packages/nvidia/cublas/lib/libcublas.so.13
+7f20-7f30 r-xp 00000000 08:01 12   /usr/local/cuda/lib64/libcublasLt.so.13.1
+7f30-7f40 r-xp 00000000 08:01 13   /home/somebody/my own/libcublasLt.so.12
+7f40-7f50 r-xp 00000000 08:01 14   /home/somebody/libsecret.so.1
+7f50-7f60 rw-p 00000000 00:00 0    [heap]
+7f60-7f70 rw-p 00000000 00:00 0
+7f70-7f80 r-xp 00000000 08:01 15   /rooted.so
+"""
+
+
+class TestLoadedLibraries:
+    @pytest.fixture(autouse=True)
+    def maps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(Path, "read_text", lambda *_args, **_more: MAPS)
+
+    def test_those_asked_for_are_told_without_what_names_a_user_and_two_copies_both(self) -> None:
+        assert environment.loaded_libraries("libcublas", "libcublasLt", "libnvrtc") == {
+            "libcublas": "site-packages/nvidia/cublas/lib/libcublas.so.13",
+            "libcublasLt": "libcublasLt.so.12, /usr/local/cuda/lib64/libcublasLt.so.13.1",
+        }
+
+    @pytest.mark.parametrize(
+        "folder", ["/lib-of-somebody", "/libraries/somebody", "/opt/somebody", "/usr/local/home/b"]
+    )
+    def test_a_folder_that_is_not_the_systems_is_not_shown(
+        self, monkeypatch: pytest.MonkeyPatch, folder: str
+    ) -> None:
+        line = f"7f00-7f10 r-xp 00000000 08:01 11   {folder}/libcublas.so.13\n"
+        monkeypatch.setattr(Path, "read_text", lambda *_args, **_more: line)
+        assert environment.loaded_libraries("libcublas") == {"libcublas": "libcublas.so.13"}
+
+    def test_one_at_the_root_is_one_too(self) -> None:
+        assert environment.loaded_libraries("rooted") == {"rooted": "rooted.so"}
+
+    def test_a_system_that_does_not_say_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuses(*_args: object, **_more: object) -> str:
+            raise PermissionError
+
+        monkeypatch.setattr(Path, "read_text", refuses)
+        assert environment.loaded_libraries("libcublas") == {}

@@ -54,7 +54,8 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in environment.FLAGGED_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(cuda, "has_nvmath", lambda: True)
-    monkeypatch.setattr(cuda, "_versions", lambda _runtime, found: {"driver": str(found.driver)})
+    monkeypatch.setattr(CudaBackend, "_binding_fails", None)
+    monkeypatch.setattr(cuda, "_versions", lambda _runtime, found, **_more: {"driver": str(found.driver)})
 
 
 def _here(monkeypatch: pytest.MonkeyPatch, *gpus: Gpu) -> None:
@@ -109,6 +110,15 @@ class TestOffer:
         assert here.refusal("matmul", "bf16") is None
         assert "pip install -e '.[cuda13]'" in str(here.refusal("matmul", "bf16", CUBLASLT))
         assert "nvmath-python" in str(here.refusal("matmul", "fp8"))
+
+    def test_a_binding_that_finds_no_library_leaves_the_other_to_measure(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(CudaBackend, "_binding_fails", "cublasLt cannot be used: no library")
+        here = backend()
+        assert here.refusal("matmul", "bf16") is None
+        assert here.refusal("matmul", "bf16", CUBLASLT) == "cublasLt cannot be used: no library"
+        assert here.refusal("matmul", "int8") == "cublasLt cannot be used: no library"
 
     def test_no_other_operation_or_library(self) -> None:
         assert "not copy" in str(backend().refusal("copy", "bf16"))
@@ -320,6 +330,7 @@ class TestFailures:
             (2, MemoryError, "said"),
             (46, BackendUnavailable, "compute mode is exclusive"),
             (700, BackendUnavailable, "Xid"),
+            (802, BackendUnavailable, "nvidia-fabricmanager"),
             (999, BackendUnavailable, "--resume"),
         ],
     )
@@ -343,7 +354,7 @@ class TestFailures:
         self, count: int | None, said: str | None
     ) -> None:
         class CUDARuntimeError(RuntimeError):
-            pass
+            status = 1
 
         def device_count() -> int:
             if count is None:

@@ -2,7 +2,6 @@
 
 import sys
 import weakref
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -246,13 +245,17 @@ class Opening:
         self.gpu = SimulatedGpu()
         self.runtime_version: int | Exception = 13000
         self.devices: int | Exception = 1
+        self.compiler: int | Exception = 13
         runtime = Namespace(
             runtimeGetVersion=lambda: _or_raise(self.runtime_version),
             getDeviceCount=lambda: _or_raise(self.devices),
             CUDARuntimeError=CUDARuntimeError,
         )
         cublas = Namespace(getVersion=lambda _handle: 130201)
-        self.cupy = Namespace(cuda=Namespace(runtime=runtime, cublas=cublas), __version__="14.0.1")
+        cuda_ = Namespace(
+            runtime=runtime, cublas=cublas, nvrtc=Namespace(getVersion=lambda: _or_raise(self.compiler))
+        )
+        self.cupy = Namespace(cuda=cuda_, __version__="14.0.1")
         self.sensors: object | None = None
         self.gpu.xp = self.cupy
         monkeypatch.setitem(sys.modules, "cupy", self.cupy)
@@ -307,10 +310,20 @@ class TestOpen:
         opening.runtime_version = 12080
         assert cuda.open_backend().device().compute_capability == H100.compute_capability
 
-    @pytest.mark.parametrize("error", [ImportError("no libnvrtc"), RuntimeError("broken")])
-    def test_a_cupy_that_does_not_work_is_to_be_installed_anew(self, opening: Opening, error: Exception) -> None:
-        opening.runtime_version = error
+    @pytest.mark.parametrize("error", [ImportError("no libcublas"), RuntimeError("broken")])
+    @pytest.mark.parametrize("part", ["runtime_version", "compiler"])
+    def test_a_cupy_that_does_not_work_is_to_be_installed_anew(
+        self, opening: Opening, error: Exception, part: str
+    ) -> None:
+        """Of a compiler or cuBLAS that is missing, CuPy by itself says so only in the first cell."""
+        setattr(opening, part, error)
         with pytest.raises(BackendUnavailable, match=rf"cannot be used here \({error}\).*cuda13"):
+            cuda.open_backend()
+
+    def test_a_cupy_that_has_nowhere_to_keep_kernels_is_told_where_to(self, opening: Opening) -> None:
+        """It makes the folder when it is imported, so that a home that cannot be written ends the import."""
+        opening.runtime_version = PermissionError(13, "Permission denied", "/.cupy")
+        with pytest.raises(BackendUnavailable, match="set CUPY_CACHE_DIR"):
             cuda.open_backend()
 
     def test_a_cupy_of_a_newer_line_than_the_driver_is_refused(self, opening: Opening) -> None:
@@ -347,47 +360,3 @@ class TestOpen:
         if value is not None:
             monkeypatch.setenv("CUPY_TF32", value)
         assert cuda.open_backend()._switch_for(cell("fp32", library=CUPY)) == wanted
-
-
-MAPS = """\
-7f00-7f10 r-xp 00000000 08:01 11   /home/somebody/env/site-packages/nvidia/cublas/lib/libcublas.so.13
-7f10-7f20 r--p 00010000 08:01 11   /home/somebody/env/site-packages/nvidia/cublas/lib/libcublas.so.13
-7f20-7f30 r-xp 00000000 08:01 12   /usr/local/cuda/lib64/libcublasLt.so.13.1
-7f30-7f40 r-xp 00000000 08:01 13   /home/somebody/my own/libcublasLt.so.12
-7f40-7f50 r-xp 00000000 08:01 14   /home/somebody/libsecret.so.1
-7f50-7f60 rw-p 00000000 00:00 0    [heap]
-7f60-7f70 rw-p 00000000 00:00 0
-7f70-7f80 r-xp 00000000 08:01 15   /rooted.so
-"""
-
-
-class TestLoadedLibraries:
-    @pytest.fixture(autouse=True)
-    def maps(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(Path, "read_text", lambda *_args, **_more: MAPS)
-
-    def test_those_asked_for_are_told_without_what_names_a_user_and_two_copies_both(self) -> None:
-        assert environment.loaded_libraries("libcublas", "libcublasLt", "libnvrtc") == {
-            "libcublas": "site-packages/nvidia/cublas/lib/libcublas.so.13",
-            "libcublasLt": "libcublasLt.so.12, /usr/local/cuda/lib64/libcublasLt.so.13.1",
-        }
-
-    @pytest.mark.parametrize(
-        "folder", ["/lib-of-somebody", "/libraries/somebody", "/opt/somebody", "/usr/local/home/b"]
-    )
-    def test_a_folder_that_is_not_the_systems_is_not_shown(
-        self, monkeypatch: pytest.MonkeyPatch, folder: str
-    ) -> None:
-        line = f"7f00-7f10 r-xp 00000000 08:01 11   {folder}/libcublas.so.13\n"
-        monkeypatch.setattr(Path, "read_text", lambda *_args, **_more: line)
-        assert environment.loaded_libraries("libcublas") == {"libcublas": "libcublas.so.13"}
-
-    def test_one_at_the_root_is_one_too(self) -> None:
-        assert environment.loaded_libraries("rooted") == {"rooted": "rooted.so"}
-
-    def test_a_system_that_does_not_say_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuses(*_args: object, **_more: object) -> str:
-            raise PermissionError
-
-        monkeypatch.setattr(Path, "read_text", refuses)
-        assert environment.loaded_libraries("libcublas") == {}

@@ -118,7 +118,7 @@ def run_here(results: str, arguments: Sequence[str], steps: Sequence[Step] = ())
         patched.setattr("bench.run.planning.fitted", lambda *_args, **_more: TINY)
         for name in environment.FLAGGED_VARIABLES:
             patched.delenv(name, raising=False)
-        patched.setattr(cuda, "_versions", lambda _runtime, found: {"driver": str(found.driver)})
+        patched.setattr(cuda, "_versions", lambda _runtime, found, **_more: {"driver": str(found.driver)})
         command = ["run", "--backend", "cuda", "--results-dir", results, *arguments]
         done = CliRunner().invoke(main, command)
     return done.exit_code, done.stdout, done.stderr

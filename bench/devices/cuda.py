@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -11,12 +12,14 @@ import numpy as np
 from bench.devices import environment as env
 from bench.devices.base import Caveat, CellDefaults, Device, Environment, Origin, Task
 from bench.devices.nvidia import cublaslt, fitness
+from bench.devices.nvidia.driver import REMEDIES
 from bench.devices.nvidia.gpu import Gpu, Inventory
 from bench.devices.nvidia.inventory import inventory
 from bench.devices.nvidia.multiply import CUBLASLT, CUPY, workspace_bytes
 from bench.devices.nvidia.nvml import open_sensors
 from bench.devices.nvidia.own_process import OwnProcessTask
 from bench.devices.nvidia.requirements import (
+    CACHE_ADVICE,
     cuda_pip_line,
     has_ml_dtypes,
     has_nvmath,
@@ -86,6 +89,15 @@ class CudaBackend:
             mig=bool(gpu.mig),
         )
 
+    @cached_property
+    def _binding_fails(self) -> str | None:
+        """Why cublasLt cannot be called though its binding is installed, None if it can."""
+        try:
+            cublaslt.version()
+        except BackendUnavailable as error:
+            return one_line(error)
+        return None
+
     def identity(self) -> str:
         """Return the board's own id, or where it sits in this machine."""
         gpu, _ = self._look()
@@ -95,7 +107,10 @@ class CudaBackend:
         """Return versions, the libraries that are loaded, and the board's settings."""
         gpu, found = self._look()
         return Environment(
-            versions={**_versions(self._runtime, found), **env.loaded_libraries("libcublas", "libcublasLt")},
+            versions={
+                **_versions(self._runtime, found, with_lt=self._binding_fails is None),
+                **env.loaded_libraries("libcublas", "libcublasLt"),
+            },
             settings=_settings(gpu),
             flagged=env.flagged_variables(),
             conditions=_conditions(gpu),
@@ -128,7 +143,7 @@ class CudaBackend:
         if library == CUPY:
             return f"{CUPY} {_NOT_BY_CUPY[dtype]}" if dtype in _NOT_BY_CUPY else None
         if has_nvmath():
-            return None
+            return self._binding_fails
         _, found = self._look()
         return (
             f"{CUBLASLT} is called through nvmath-python, which is not installed: {cuda_pip_line(found.cuda or 0)}"
@@ -231,15 +246,21 @@ def _cuda_of_cupy(driver: int) -> int:
         import cupy  # noqa: PLC0415 - takes a second, and is not installed everywhere
 
         version = int(cupy.cuda.runtime.runtimeGetVersion())
+        # Both are loaded when they are first needed, and without them nothing can be measured.
+        cupy.cuda.cublas.getVersion(0)
+        cupy.cuda.nvrtc.getVersion()
+    except OSError as error:
+        message = f"CuPy cannot be used here ({one_line(error)}); {CACHE_ADVICE}"
+        raise BackendUnavailable(message) from error
     except (ImportError, RuntimeError) as error:
         text = (
             f"CuPy cannot be used here ({one_line(error)}); install it anew: "
             f"pip uninstall -y cupy-cuda12x cupy-cuda13x && {cuda_pip_line(driver)}"
         )
         raise BackendUnavailable(text) from error
-    message = mismatch(version, driver) or _why_no_gpu(cupy)
-    if message is not None:
-        raise BackendUnavailable(message)
+    lacks = mismatch(version, driver) or _why_no_gpu(cupy)
+    if lacks is not None:
+        raise BackendUnavailable(lacks)
     return version
 
 
@@ -251,10 +272,12 @@ def _why_no_gpu(cupy: Any) -> str | None:  # noqa: ANN401 - the module
         said = "it lists none"
     except cupy.cuda.runtime.CUDARuntimeError as error:
         said = one_line(error)
+        if error.status in REMEDIES:
+            return f"the NVIDIA driver gives CUDA programs no GPU ({said}): {REMEDIES[error.status]}"
     return f"the NVIDIA driver gives CUDA programs no GPU ({said}); check 'nvidia-smi' and CUDA_VISIBLE_DEVICES"
 
 
-def _versions(runtime: CupyRuntime, found: Inventory) -> dict[str, str]:
+def _versions(runtime: CupyRuntime, found: Inventory, *, with_lt: bool) -> dict[str, str]:
     """Return what computes; asking cuBLAS loads it, so that its path can be recorded before the first product."""
     cupy = runtime.xp
     cublas = int(cupy.cuda.cublas.getVersion(0))
@@ -265,7 +288,7 @@ def _versions(runtime: CupyRuntime, found: Inventory) -> dict[str, str]:
         "cuda": version_text(int(cupy.cuda.runtime.runtimeGetVersion())),
         "cupy": str(cupy.__version__),
         "cublas": f"{cublas // 10000}.{cublas // 100 % 100}.{cublas % 100}",
-        "cublaslt": cublaslt.version() if has_nvmath() else None,
+        "cublaslt": cublaslt.version() if with_lt else None,
         "numpy": np.__version__,
         "kernel": platform.release(),
     }

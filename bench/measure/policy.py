@@ -13,7 +13,7 @@ SUSTAINED: Final = "sustained"
 QUICK_BUDGET_S: Final = 8.0
 CPU_BUDGET_S: Final = 30.0
 GPU_BUDGET_S: Final = 60.0
-GPU_OVERHEAD_S: Final = 0.8  # a cell: filling its operands, searching algorithms, checking the product
+GPU_OVERHEAD_S: Final = 1.3  # a cell: filling its operands, searching algorithms, checking the product
 
 _OVERHEAD_S: Final = 1.0  # imports, the probe for sizes, filling and checking
 _LEAST_CAP_S: Final = 0.8  # room for six blocks and a little more

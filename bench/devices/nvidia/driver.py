@@ -25,20 +25,23 @@ _CAPABILITY_MAJOR: Final = 75
 _CAPABILITY_MINOR: Final = 76
 
 # CUresult of cuda.h, and what one can do about it.
-_MEANINGS: Final = MappingProxyType(
+REMEDIES: Final = MappingProxyType(
     {
         2: "out of memory; end other programs on the GPU",
         3: "not initialised; a process forked after CUDA was used must be started anew instead",
         34: "a stub stands in for the driver; take the CUDA 'stubs' folder out of LD_LIBRARY_PATH",
+        35: "the driver is older than this CUDA; update it, or install the cuda12 extra",
         46: "the GPU is busy or in a mode that forbids this process; see nvidia-smi",
         100: "no GPU that CUDA can use; check CUDA_VISIBLE_DEVICES and nvidia-smi",
         101: "no such GPU; check CUDA_VISIBLE_DEVICES",
+        209: "the library has no kernel for this chip; install a newer CuPy and cuBLAS, or the cuda12 extra",
+        222: "the driver cannot compile for this library; update it",
         304: "the system refused a call; check that /dev/nvidia* exist here and may be opened",
         801: "not supported here; update the NVIDIA driver",
         802: "the GPUs are not ready yet; with NVSwitch, start nvidia-fabricmanager",
         803: "libcuda and the loaded kernel module differ; reboot after a change of driver",
         804: "this libcuda is a compatibility one that the GPU does not support; take it out of LD_LIBRARY_PATH",
-        999: "unknown error; see the system's log for NVRM messages, then reload the driver or reboot",
+        999: "unknown error; look for 'Xid' in the kernel log (dmesg), then reload the driver or restart",
     }
 )
 
@@ -96,7 +99,7 @@ class _Driver:
             message = f"{_LIBRARY} has no {name}; update the NVIDIA driver"
             raise _Refused(message) from error
         if status:
-            meaning = _MEANINGS.get(status, "see CUresult in CUDA's documentation")
+            meaning = REMEDIES.get(status, "see CUresult in CUDA's documentation")
             message = f"the CUDA driver answers error {status} to {name}: {meaning}"
             raise _Refused(message)
 

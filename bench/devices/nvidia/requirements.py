@@ -5,6 +5,7 @@ from typing import Final
 
 FIRST_CUDA_13: Final = 13000  # as the driver counts: 1000·major + 10·minor
 _FIRST_CUDA_12: Final = 12000
+CACHE_ADVICE: Final = "set CUPY_CACHE_DIR (and TMPDIR) to folders that can be written"
 _TURING: Final = (7, 5)  # the oldest that CUDA 13 still serves
 
 

@@ -9,7 +9,8 @@ from statistics import median
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-from bench.devices.nvidia.driver import normal_bus_id
+from bench.devices.nvidia.driver import REMEDIES, normal_bus_id
+from bench.devices.nvidia.requirements import CACHE_ADVICE
 from bench.errors import BackendUnavailable, CellFailed, impersonal, one_line
 
 # Every block of the launch notes the cycle counter and the wall clock of the multiprocessor that it runs on. Of
@@ -31,6 +32,7 @@ _SLOTS: Final = 1024  # more multiprocessors than any chip has
 # Statuses of CUDA's runtime and driver, which agree on these, and of cuBLAS.
 _OUT_OF_MEMORY: Final = 2
 _UNAVAILABLE: Final = 46
+_UNKNOWN: Final = 999  # before anything ran, that the driver is broken; here, that the device is
 _LIBRARY_WITHOUT_MEMORY: Final = (1, 3)  # NOT_INITIALIZED is what making a handle answers when memory is full
 _LIBRARY_REFUSALS: Final = (7, 8, 15)  # INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED
 
@@ -97,8 +99,8 @@ class CupyRuntime:
             raise _library_failure(error.status, one_line(error)) from error
         except (cuda.compiler.CompileException, OSError) as error:
             message = (
-                f"CuPy cannot compile or keep its kernels here ({one_line(error)}); set CUPY_CACHE_DIR to a "
-                "folder that can be written, and check that the NVRTC package is installed"
+                f"CuPy cannot compile or keep its kernels here ({one_line(error)}); {CACHE_ADVICE}, and check "
+                "that the NVRTC package is installed"
             )
             raise BackendUnavailable(message) from error
 
@@ -184,6 +186,8 @@ def _device_failure(status: int, said: str) -> Exception:
             "makes processes of its own (--processes, TF32 by cupy.matmul) must share it; wait, or leave those out"
         )
         return BackendUnavailable(message)
+    if status in REMEDIES and status != _UNKNOWN:
+        return BackendUnavailable(f"CUDA cannot be used ({said}): {REMEDIES[status]}")
     message = (
         f"the GPU does not answer any more ({said}); look for 'Xid' in the kernel log (dmesg), reset it or "
         "restart, then go on with --resume"
