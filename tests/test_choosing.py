@@ -22,7 +22,7 @@ def _here(monkeypatch: pytest.MonkeyPatch, *, driver: int | None, cupy: bool) ->
 
 LACKING = [
     (None, False, "no NVIDIA driver answers here. On a machine with an NVIDIA GPU: pip install -e '.[cuda13]'"),
-    (None, True, "no NVIDIA driver answers here."),
+    (None, True, "no NVIDIA driver answers here; install one, or run this where a GPU is"),
     (13000, False, "there is an NVIDIA driver but no CuPy. To measure the GPU: pip install -e '.[cuda13]'"),
     (12080, False, "there is an NVIDIA driver but no CuPy. To measure the GPU: pip install -e '.[cuda12]'"),
     (11040, True, "the NVIDIA driver runs CUDA 11.4, and CuPy needs 12 or newer; update the driver"),

@@ -36,8 +36,9 @@ def has_ml_dtypes() -> bool:
 def lacking(driver: int | None) -> str | None:
     """Return what is missing before CuPy is even imported, and what to do; None if nothing is."""
     if driver is None:
-        what_else = "" if has_cupy() else f" On a machine with an NVIDIA GPU: {cuda_pip_line(FIRST_CUDA_13)}"
-        return f"no NVIDIA driver answers here.{what_else}"
+        if has_cupy():
+            return "no NVIDIA driver answers here; install one, or run this where a GPU is"
+        return f"no NVIDIA driver answers here. On a machine with an NVIDIA GPU: {cuda_pip_line(FIRST_CUDA_13)}"
     if driver < _FIRST_CUDA_12:
         return f"the NVIDIA driver runs CUDA {version_text(driver)}, and CuPy needs 12 or newer; update the driver"
     if not has_cupy():
