@@ -76,7 +76,7 @@ class CudaBackend:
 
     def device(self) -> Device:
         """Return the GPU as it describes itself; which chip that is, is for others to say."""
-        gpu, _ = self._look()
+        gpu, _ = self._at_first
         return Device(
             kind="gpu",
             name=gpu.name,
@@ -100,7 +100,7 @@ class CudaBackend:
 
     def identity(self) -> str:
         """Return the board's own id, or where it sits in this machine."""
-        gpu, _ = self._look()
+        gpu, _ = self._at_first
         return gpu.uuid or f"{env.machine_id()} {gpu.bus_id}"
 
     def environment(self) -> Environment:
@@ -144,7 +144,7 @@ class CudaBackend:
             return f"{CUPY} {_NOT_BY_CUPY[dtype]}" if dtype in _NOT_BY_CUPY else None
         if has_nvmath():
             return self._binding_fails
-        _, found = self._look()
+        _, found = self._at_first
         return (
             f"{CUBLASLT} is called through nvmath-python, which is not installed: {cuda_pip_line(found.cuda or 0)}"
         )
@@ -194,6 +194,11 @@ class CudaBackend:
             return None
         wanted = "1" if cell.compute == "tf32" else "0"
         return None if (os.environ.get(_TF32_SWITCH, "0") or "0") == wanted else wanted
+
+    @cached_property
+    def _at_first(self) -> tuple[Gpu, Inventory]:
+        """The first look, for what does not change while a process lasts: every look asks NVML and the driver."""
+        return self._look()
 
     def _look(self) -> tuple[Gpu, Inventory]:
         """Return this GPU as driver and NVML describe it now, with CUDA's own word for what is missing."""

@@ -119,7 +119,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 def _columns(
     shown: Sequence[Shown], own_chip: Chip | None, against: Sequence[Chip]
 ) -> list[tuple[Column, list[str]]]:
-    """Return each column with its texts; those that would say the same in every row are left out."""
+    """Return each column with its texts; those that have nothing to say here are left out."""
     columns = [
         *cell_texts([one.cell for one in shown]),
         (Column("rate", "right"), [_rate(one) for one in shown]),
