@@ -22,6 +22,10 @@ COMMANDS: Final = MappingProxyType(
         "run": ("bench.cli.run", "Measure this machine and save a record."),
         "compare": ("bench.cli.compare", "Hold records and chips against each other."),
         "chips": ("bench.cli.chips", "Show what is published for chips, with sources."),
+        "explain": (
+            "bench.cli.explain",
+            "Tell what was cut from a chip, and what the export rules say.",
+        ),
         "results": ("bench.cli.results", "List and check the saved records."),
     }
 )

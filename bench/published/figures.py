@@ -15,17 +15,23 @@ from bench.units import UNITS
 Status = Literal["known", "unknown", "inapplicable"]
 Value = Decimal | str | date
 
-_FLOAT_RATES: Final = (
-    "fp64", "fp64_tensor", "fp32", "tf32", "fp16", "fp16_acc16", "bf16", "fp8", "fp8_acc16", "fp4",
-)  # fmt: skip
-_INTEGER_RATES: Final = ("int8", "int4")
+# Rates by the bits of their operands. TF32 operands are stored and counted as 32 bits.
+_FLOAT_RATES: Final = {
+    "fp64": 64, "fp64_tensor": 64, "fp32": 32, "tf32": 32, "fp16": 16, "fp16_acc16": 16, "bf16": 16,
+    "fp8": 8, "fp8_acc16": 8, "fp4": 4,
+}  # fmt: skip
+_INTEGER_RATES: Final = {"int8": 8, "int4": 4}
 
 
 class Kind(NamedTuple):
-    """What a figure's value must be: `base` names its base unit; None means `text` or a `date`."""
+    """What a figure's value must be: `base` names its base unit; None means `text` or a `date`.
+
+    `bits` is, of a dense rate, the length of the operands that are multiplied.
+    """
 
     base: str | None
     rate: bool = False
+    bits: int | None = None
     is_date: bool = False
 
 
@@ -34,8 +40,8 @@ def _kinds() -> dict[str, Kind]:
     kinds = {"architecture": text, "compute_capability": text, "form_factor": text}
     kinds |= {"sm_count": Kind("sm"), "boost_clock": Kind("hz")}
     for names, base in ((_FLOAT_RATES, "flop_per_s"), (_INTEGER_RATES, "op_per_s")):
-        for name in names:
-            kinds[name] = Kind(base, rate=True)
+        for name, bits in names.items():
+            kinds[name] = Kind(base, rate=True, bits=bits)
             kinds[f"{name}_sparse"] = Kind(base, rate=True)
     kinds |= {
         f"flop_per_clock_per_sm.{name}": Kind("flop_per_clock_per_sm") for name in (*_FLOAT_RATES, *_INTEGER_RATES)

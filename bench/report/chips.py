@@ -13,11 +13,12 @@ from bench.report.view import Column, View, significant
 MARKS: Final = MappingProxyType(
     {"vendor": "v", "device": "d", "paper": "p", "analyst": "a", "reseller": "r", "derived": "="}
 )
-_LEGEND: Final = (
+LEGEND: Final = (
     "Source of a figure: v vendor, d device print-out, p paper, a analyst or press, r reseller, = derived; "
     "* sources disagree; ? nobody published it; 'none': the chip has no such thing. --sources lists them all."
 )
 _DENSE: Final = "Rates are dense peaks (no sparsity). NVLink counts both directions together."
+_SEPARATED: Final = 100_000  # from here on digits stand in groups
 # What the list of all chips shows.
 _OVERVIEW: Final = ("bf16", "fp8", "memory_size", "memory_bandwidth", "nvlink", "tdp", "launched")
 
@@ -31,14 +32,14 @@ def overview(chips: Sequence[Chip]) -> View:
         rows=[
             [
                 chip.id,
-                *(_text(chip.figures.get(name), _unit(name, chips)) for name in _OVERVIEW),
+                *(figure_text(chip.figures.get(name), common_unit(name, chips)) for name in _OVERVIEW),
                 chip.cut_from or "",
             ]
             for chip in chips
         ],
         records=[record for chip in chips for record in _records(chip)],
         document={"chips": [_document(chip) for chip in chips]},
-        notes=[_LEGEND, _DENSE],
+        notes=[LEGEND, _DENSE],
     )
 
 
@@ -52,10 +53,10 @@ def side_by_side(chips: Sequence[Chip]) -> View:
     for name in FIGURES:
         if not any(name in chip.figures for chip in chips):
             continue
-        unit, base = _unit(name, chips), first.figures.get(name)
-        row = [name, unit, _text(base, unit)]
+        unit, base = common_unit(name, chips), first.figures.get(name)
+        row = [name, unit, figure_text(base, unit)]
         for chip in chips[1:]:
-            row += [_text(chip.figures.get(name), unit), _ratio(chip.figures.get(name), base)]
+            row += [figure_text(chip.figures.get(name), unit), _ratio(chip.figures.get(name), base)]
         rows.append(row)
     return View(
         title=" against ".join(chip.name for chip in chips) + ": published figures",
@@ -63,7 +64,7 @@ def side_by_side(chips: Sequence[Chip]) -> View:
         rows=rows,
         records=[record for chip in chips for record in _records(chip)],
         document={"chips": [_document(chip) for chip in chips]},
-        notes=[*_provenance(chips), *([f"Ratios are to {first.id}."] if len(chips) > 1 else []), _LEGEND, _DENSE],
+        notes=[*_provenance(chips), *([f"Ratios are to {first.id}."] if len(chips) > 1 else []), LEGEND, _DENSE],
     )
 
 
@@ -110,20 +111,23 @@ def _provenance(chips: Sequence[Chip]) -> list[str]:
 
 
 def _head(name: str, chips: Sequence[Chip]) -> str:
-    unit = _unit(name, chips)
+    unit = common_unit(name, chips)
     return f"{name} {unit}".strip()
 
 
-def _unit(name: str, chips: Sequence[Chip]) -> str:
+def common_unit(name: str, chips: Sequence[Chip]) -> str:
+    """Return the unit of the first chip that gives this figure one."""
     units = [figure.unit for chip in chips if (figure := chip.figures.get(name)) is not None and figure.unit]
     return units[0] if units else ""
 
 
 def _plain(value: Value) -> str:
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+    if not isinstance(value, Decimal):
+        return str(value)
+    return f"{value:,f}" if value >= _SEPARATED else f"{value:f}"
 
 
-def _text(figure: Figure | None, unit: str) -> str:
+def figure_text(figure: Figure | None, unit: str) -> str:
     """Return the value with the mark of its source, '39.5 r*', and its own unit if that is not the column's."""
     if figure is None or figure.status == "unknown":
         return "?" if figure is not None else ""

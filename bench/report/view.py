@@ -9,16 +9,28 @@ Align = Literal["left", "right"]
 
 
 class Column(NamedTuple):
-    """A column's heading, and on which side its texts line up."""
+    """A column's heading, on which side its texts line up, and the width at which a terminal wraps them."""
 
     head: str
     align: Align = "left"
+    width: int = 60
+
+
+class Section(NamedTuple):
+    """A part of an answer that is no single table: `lead` stands above its table, if it has one."""
+
+    title: str
+    columns: Sequence[Column] = ()
+    rows: Sequence[Sequence[str]] = ()
+    lead: Sequence[str] = ()
+    notes: Sequence[str] = ()
 
 
 class View(NamedTuple):
     """`rows` are texts for people; `records` the same content for CSV, one mapping a row, in base units.
 
-    `document` is the JSON answer. `notes` stand below the table.
+    `document` is the JSON answer. `notes` stand below the table. An answer of several tables has `sections`
+    instead of columns and rows.
     """
 
     title: str
@@ -27,6 +39,7 @@ class View(NamedTuple):
     records: Sequence[Mapping[str, Any]]
     document: Mapping[str, Any]
     notes: Sequence[str] = ()
+    sections: Sequence[Section] = ()
 
 
 def percent(share: float, digits: int = 3) -> str:

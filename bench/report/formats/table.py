@@ -1,29 +1,48 @@
 """Plain text for a terminal: title, columns, notes."""
 
 import textwrap
+from collections.abc import Sequence
 from typing import Final
 
 from tabulate import tabulate
 
 from bench.errors import one_line
-from bench.report.view import View
+from bench.report.view import Column, Section, View
 
-# Longer texts are wrapped between words; a column is otherwise as wide as it needs.
-_CELL: Final = 60
 _NOTE: Final = 100
 
 
 def render(view: View) -> str:
     """Return the view as aligned plain text."""
-    body = tabulate(
-        [[_wrapped(cell, _CELL) or "–" for cell in row] for row in view.rows],
-        [one_line(column.head) for column in view.columns],
+    title = one_line(view.title)
+    blocks = [title if not view.sections else f"{title}\n{'=' * len(title)}"]
+    blocks += [_table(view.columns, view.rows)] if view.columns else []
+    for number, section in enumerate(view.sections, start=1):
+        blocks += _section(number, section)
+    blocks += [_notes(view.notes)] if view.notes else []
+    return "\n\n".join(blocks) + "\n"
+
+
+def _section(number: int, section: Section) -> list[str]:
+    heading = f"{number}. {one_line(section.title)}"
+    blocks = [f"{heading}\n{'-' * len(heading)}"]
+    blocks += [_notes(section.lead)] if section.lead else []
+    blocks += [_table(section.columns, section.rows)] if section.rows else []
+    return blocks + ([_notes(section.notes)] if section.notes else [])
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+    return tabulate(
+        [[_wrapped(cell, c.width) or "–" for cell, c in zip(row, columns, strict=True)] for row in rows],
+        [one_line(column.head) for column in columns],
         tablefmt="simple",
         disable_numparse=True,
-        colalign=[column.align for column in view.columns] if view.rows else None,
+        colalign=[column.align for column in columns] if rows else None,
     )
-    notes = "".join(f"{_wrapped(note, _NOTE, indent='  ')}\n" for note in view.notes)
-    return f"{one_line(view.title)}\n\n{body}\n" + (f"\n{notes}" if notes else "")
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return "\n".join(_wrapped(note, _NOTE, indent="  ") for note in notes)
 
 
 def _wrapped(text: str, width: int, *, indent: str = "") -> str:

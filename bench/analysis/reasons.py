@@ -1,0 +1,138 @@
+"""The sentence that says why a verdict is what it is, with the numbers that decide it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Final
+
+from bench.analysis.conditions import Leaf, RuleAnswer
+from bench.analysis.design import Design, Span
+from bench.published.conditions import FLAGS, QUANTITIES, Flag, MetBy, NamedChip, Relation
+
+# How a comparison reads when it is met, and when it is not.
+_SIGNS: Final[Mapping[Relation, tuple[str, str]]] = MappingProxyType(
+    {"at_least": ("≥", "<"), "more_than": (">", "≤"), "at_most": ("≤", ">"), "below": ("<", "≥")}
+)
+_QUESTIONS: Final = MappingProxyType(
+    {
+        "reading": "what counts as I/O",
+        "data_centre": "whether it is designed or marketed for data centres",
+        "hbm": "whether it has HBM",
+        "equivalent": "what counts as an equivalent",
+        "ends": "whether the ends of the range count",
+    }
+)
+# What a question's answer reads like where it is True, and where it is False.
+_ANSWERS: Final = MappingProxyType(
+    {"data_centre": ("if so", "if not"), "hbm": ("if so", "if not"), "ends": ("if they do", "if not")}
+)
+_DIGITS: Final = 3
+_EXACT_DIGITS: Final = 9
+_SEPARATED: Final = 100_000
+_MOST_DIGITS: Final = 28  # as many as a Decimal has here
+
+
+def number(value: Fraction, against: Fraction | None = None) -> str:
+    """Return a number as text: whole, or to 3 significant digits after which rounding cannot hide a difference.
+
+    A number that ends within 9 digits, like 15831.2, stands in full, and a long one with separators. `against` is
+    what it is compared with: digits are added until both differ in text if they differ at all.
+    """
+    exact = Decimal(value.numerator) / Decimal(value.denominator)
+    whole = exact.normalize()
+    if Fraction(exact) == value and len(whole.as_tuple().digits) <= _EXACT_DIGITS:
+        return f"{whole:,f}" if abs(whole) >= _SEPARATED else f"{whole:f}"
+    for digits in range(_DIGITS, _MOST_DIGITS):
+        text = f"{Decimal(f'{exact:.{digits - 1}e}'):f}"
+        shown = Fraction(text)
+        same_side = against is None or value == against or (shown - against) * (value - against) > 0
+        if same_side:
+            return text
+    return f"{exact:f}"
+
+
+def plain_reason(said: RuleAnswer, known: Callable[[Leaf], bool]) -> str:
+    """Return why a rule is met or not: the comparisons that decide, after the paragraph in which they stand.
+
+    Comparisons whose value is not `known` are left out: they were only tried.
+    """
+    texts = [leaf_text(leaf, known) for leaf in said.answer.leaves if known(leaf)]
+    if said.outcome is not None:
+        return f"{said.outcome}: {', '.join(texts)}" if texts else said.outcome
+    looked_at = all(answer.met for answer in said.applies)
+    nearest = [branch.name for branch in said.branches if branch.answer.slack == said.answer.slack]
+    if looked_at and len(said.branches) > 1 and said.answer.slack is not None:
+        return f"nearest is {nearest[0]}: {' and '.join(texts)}"
+    return " and ".join(texts)
+
+
+def leaf_text(leaf: Leaf, known: Callable[[Leaf], bool]) -> str:
+    """Return one comparison or question with its answer: 'TPP 2368 < 2400'."""
+    condition = leaf.condition
+    if isinstance(condition, Flag):
+        return FLAGS[condition.flag] if leaf.met == condition.wanted else f"not {FLAGS[condition.flag]}"
+    if isinstance(condition, NamedChip):
+        return "it names this chip" if leaf.met else "it does not name this chip"
+    if isinstance(condition, MetBy):
+        return _other_rule(condition, leaf, known)
+    name, unit = QUANTITIES[condition.quantity]
+    if leaf.gap is None:
+        return f"it has no {name}"
+    value, threshold = number(leaf.gap.value, leaf.gap.threshold), number(condition.threshold)
+    if condition.most is not None:
+        where = "within" if leaf.met else "not within"
+        return f"{name} {value} {where} {threshold} to {number(condition.most)} {unit}".rstrip()
+    sign = _SIGNS[condition.relation][0 if leaf.met else 1]
+    return f"{name} {value} {sign} {threshold} {unit}".rstrip()
+
+
+def _other_rule(condition: MetBy, leaf: Leaf, known: Callable[[Leaf], bool]) -> str:
+    if leaf.met:
+        return f"{leaf.outcome} of {condition.rule} is met"
+    what = f"{condition.outcome} of {condition.rule}" if condition.outcome else condition.rule
+    why = " and ".join(leaf_text(inner, known) for inner in leaf.because if known(inner))
+    return f"{what} is not met{f' ({why})' if why else ''}"
+
+
+def either_way(question: str, answers: Mapping[Any, RuleAnswer], known: Callable[[Leaf], bool]) -> str:
+    """Return how the verdict depends on a question that the published text or figures leave open."""
+    if question == "equivalent":
+        return "it does not name this chip, and what counts as an equivalent was not published"
+    parts = []
+    for answer, said in answers.items():
+        label = str(answer) if question == "reading" else _ANSWERS[question][0 if answer else 1]
+        verdict = "met" if said.answer.met else "not met"
+        parts.append(f"{label}: {verdict}, {plain_reason(said, known)}")
+    return f"{depends_on(question)}: {'; '.join(parts)}"
+
+
+def depends_on(question: str) -> str:
+    """Return that the verdict depends on an open question."""
+    return f"depends on {_QUESTIONS[question]}"
+
+
+def unpublished_reason(design: Design, quantities: Sequence[str], missing: Sequence[str]) -> str:
+    """Return which figures would have to be known, and what is known without them."""
+    known = [
+        f"{QUANTITIES[name].label} is at least {number(span.low)} {QUANTITIES[name].unit}".rstrip()
+        for name in quantities
+        if (span := _span(design, name)) is not None and span.low > 0
+    ]
+    names = ", ".join(missing_name(name) for name in missing)
+    return "; ".join([*known, f"not published: {names}"])
+
+
+def missing_name(name: str) -> str:
+    """Return a figure's name for a sentence: FP16, die area."""
+    return name.upper() if any(letter.isdigit() for letter in name) else name.replace("_", " ")
+
+
+def _span(design: Design, quantity: str) -> Span | None:
+    return design.quantities(design.io[0].span)[quantity]
+
+
+def not_followed(known_until: date, day: date) -> str:
+    """Return why nothing is said of a day."""
+    return f"the rules were followed until {known_until}; what held on {day} is not known here"

@@ -1,0 +1,205 @@
+"""`chipbench explain`: what was cut from a chip, and what the rules of export control make of it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from bench.cli.options import CONTEXT, catalogue_from, chip_from, say, shared_options, show
+from bench.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from bench.analysis.design import Design
+    from bench.published.chips import Catalogue, Chip
+    from bench.report.view import View
+
+    Subject = Chip | Design | list[Chip]
+
+_LARGEST: Final = 18  # powers of ten: more than any quantity of a chip, in any unit
+
+
+def _quantity(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Fraction | None:
+    """Return an option's number exactly, from its decimal text."""
+    return None if value is None else _positive(value)
+
+
+def _positive(text: str) -> Fraction:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("nan")
+    if not number.is_finite() or number <= 0 or abs(number.adjusted()) > _LARGEST:
+        message = f"{text!r} is no number above 0"
+        raise click.BadParameter(message)
+    return Fraction(number)
+
+
+def _rates(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[int, Fraction]:
+    """Return the dense rate, in TOPS, of each bit length."""
+    found: dict[int, Fraction] = {}
+    for value in values:
+        bits, separator, rate = value.partition("=")
+        if not separator:
+            message = f"{value!r} is no BITS=TOPS, such as 8=296"
+            raise click.BadParameter(message)
+        if not re.fullmatch(r"0*[1-9][0-9]{0,4}", bits, re.ASCII):
+            message = f"{value!r}: the bit length {bits!r} is no whole number above 0"
+            raise click.BadParameter(message)
+        if int(bits) in found:
+            message = f"{value!r}: {int(bits)} bit is given twice; give its highest dense rate"
+            raise click.BadParameter(message)
+        found[int(bits)] = _positive(rate)
+    return found
+
+
+def _day(_ctx: click.Context, _param: click.Parameter, value: str | None) -> date | None:
+    """Return a day from its ISO text."""
+    if value is None:
+        return None
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    message = f"{value!r} is no day; give one like 2025-04-09"
+    raise click.BadParameter(message)
+
+
+@click.command("explain", context_settings=CONTEXT)
+@click.argument("chip", metavar="[CHIP|FILE.toml]", required=False)
+@click.option(
+    "--on", "day", callback=_day, metavar="DATE", help="Only the rules in force on this day, as 2025-04-09."
+)
+@click.option("--all", "every", is_flag=True, help="All chips against all rules, as one table.")
+@click.option(
+    "--tops",
+    multiple=True,
+    callback=_rates,
+    metavar="BITS=TOPS",
+    help="A design instead of a chip: its dense TOPS for this bit length; repeat it for more.",
+)
+@click.option("--die", callback=_quantity, metavar="MM2", help="The design's die area in mm2.")
+@click.option(
+    "--nvlink", callback=_quantity, metavar="GB/S", help="Its chip-to-chip links, both directions together."
+)
+@click.option("--pcie", callback=_quantity, metavar="GB/S", help="Its PCIe, both directions together.")
+@click.option("--io", callback=_quantity, metavar="GB/S", help="Instead of --nvlink and --pcie: all I/O together.")
+@click.option("--dram", callback=_quantity, metavar="GB/S", help="Its memory bandwidth.")
+@click.option("--consumer", is_flag=True, help="It is neither designed nor marketed for data centres.")
+@shared_options(results=False)
+def command(  # noqa: PLR0913 - one parameter an option, as Click passes them
+    *,
+    chip: str | None,
+    day: date | None,
+    every: bool,
+    tops: Mapping[int, Fraction],
+    die: Fraction | None,
+    nvlink: Fraction | None,
+    pcie: Fraction | None,
+    io: Fraction | None,
+    dram: Fraction | None,
+    consumer: bool,
+    format_name: str,
+    specs_dir: Path | None,
+) -> None:
+    """Tell what was cut from a chip, and what the export rules say.
+
+    CHIP is an id or an alias, or a TOML file of a chip that nobody sells. A design can also be given by numbers,
+    which are taken as complete.
+
+    \b
+    Examples:
+      chipbench explain h20
+      chipbench explain h20 --on 2025-04-09 --format json
+      chipbench explain --all --format md
+      chipbench explain --tops 8=296 --tops 16=148 --die 814 --nvlink 900 --pcie 128 --dram 4000
+    """  # noqa: D301 - \b is Click's mark for a block to keep
+    given = {"--die": die, "--nvlink": nvlink, "--pcie": pcie, "--io": io, "--dram": dram}
+    numbers = [name for name, value in given.items() if value is not None] + (["--consumer"] if consumer else [])
+    _check_choice(chip, every=every, tops=tops, numbers=numbers)
+    catalogue = catalogue_from(specs_dir)
+    if every:
+        subject: Subject = catalogue.all()
+    elif chip is not None:
+        subject = _named(catalogue, chip)
+    else:
+        subject = _design(tops, die=die, nvlink=nvlink, pcie=pcie, io=io, dram=dram, consumer=consumer)
+    show(_told(subject, catalogue, specs_dir, day), format_name)
+
+
+def _told(subject: "Subject", catalogue: "Catalogue", specs_dir: Path | None, day: date | None) -> "View":
+    """Return what there is to tell of a chip, of a design, or of all chips in brief."""
+    from bench.analysis.explain import brief_story, imagined_story, story_of  # noqa: PLC0415 - not for `--help`
+    from bench.published.chips import Chip  # noqa: PLC0415
+    from bench.published.rules import read_rules  # noqa: PLC0415
+    from bench.published.source import specs_folders  # noqa: PLC0415
+    from bench.published.timeline import read_timeline  # noqa: PLC0415
+    from bench.report.explained import explained  # noqa: PLC0415
+    from bench.report.matrix import matrix  # noqa: PLC0415
+
+    folders = specs_folders(specs_dir)
+    book, events = read_rules(folders), read_timeline(folders)
+    if day is not None and day > book.known_until:
+        say(f"the rules are known until {book.known_until}; what they say on {day} is unknown")
+    if isinstance(subject, list):
+        return matrix([brief_story(chip, catalogue, book, day) for chip in subject], day)
+    if isinstance(subject, Chip):
+        return explained(story_of(subject, catalogue, book, events, day))
+    return explained(imagined_story(subject, book, events, day))
+
+
+def _check_choice(chip: str | None, *, every: bool, tops: Mapping[int, Fraction], numbers: Sequence[str]) -> None:
+    """Refuse anything but one of: a chip, --all, a design; raise InvalidRequest."""
+    asked = {f"CHIP {chip!r}": chip is not None, "--all": every, "--tops": bool(tops)}
+    chosen = [name for name, is_there in asked.items() if is_there]
+    if len(chosen) > 1:
+        message = f"{' and '.join(chosen)}: give only one of a CHIP, --all, or a design by --tops"
+    elif numbers and not tops:
+        message = f"{', '.join(numbers)}: a design needs its rates too; add --tops BITS=TOPS"
+    elif not chosen:
+        message = "give a CHIP ('chipbench chips' lists them), --all, or a design by --tops BITS=TOPS"
+    else:
+        return
+    raise InvalidRequest(message)
+
+
+def _named(catalogue: "Catalogue", name: str) -> "Chip":
+    """Return the chip that a name or a TOML file stands for."""
+    from bench.published.chips import read_chip  # noqa: PLC0415 - `--help` must not load it
+
+    if not name.endswith(".toml"):
+        return chip_from(catalogue, name)
+    if not Path(name).exists():
+        message = (
+            f"{name}: no such file; give a chip's id, or a file such as 'chipbench devices --template' writes"
+        )
+        raise InvalidRequest(message)
+    chip = read_chip(Path(name))
+    if chip.cut_from is not None:
+        catalogue.chip(chip.cut_from)
+    return chip
+
+
+def _design(  # noqa: PLR0913 - one keyword an option
+    tops: Mapping[int, Fraction],
+    *,
+    die: Fraction | None,
+    nvlink: Fraction | None,
+    pcie: Fraction | None,
+    io: Fraction | None,
+    dram: Fraction | None,
+    consumer: bool,
+) -> "Design":
+    from bench.analysis.design import imagined  # noqa: PLC0415 - `--help` must not load it
+
+    if io is not None and (nvlink is not None or pcie is not None):
+        message = "--io is the total of all I/O: give it, or --nvlink and --pcie, not both"
+        raise InvalidRequest(message)
+    return imagined(
+        tops=tops, die_area=die, nvlink=nvlink, pcie=pcie, io=io, memory_bandwidth=dram, consumer=consumer
+    )

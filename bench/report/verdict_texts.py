@@ -1,0 +1,60 @@
+"""How a verdict, its margin and a rule's dates read, the same in every view."""
+
+from fractions import Fraction
+from typing import Final
+
+from bench.analysis.conditions import Gap
+from bench.analysis.export_rule import Verdict
+from bench.analysis.reasons import number
+from bench.published.conditions import QUANTITIES
+from bench.published.rules import Rule
+from bench.report.view import percent
+
+MINUS: Final = "-"
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Return 'met: 3A090.a.1, exception NAC', 'not met' or 'unknown'."""
+    if verdict.met is None:
+        return "unknown"
+    if not verdict.met:
+        return "not met"
+    text = f"met: {verdict.outcome}" if verdict.outcome else "met"
+    return f"{text}, exception {verdict.exception}" if verdict.exception else text
+
+
+def margin_text(gap: Gap | None) -> str:
+    """Return how far a value lies from its threshold, with its sign: '-1.33 % (TPP, 2400)'."""
+    if gap is None:
+        return ""
+    name, unit = QUANTITIES[gap.quantity]
+    return f"{signed_percent(gap.relative)} ({name}, {number(gap.threshold)} {unit})".replace(" )", ")")
+
+
+def signed_percent(share: Fraction) -> str:
+    """Return a share as per cent with its sign: '+229.8 %'."""
+    if share == 0:
+        return "0 %"
+    return f"{'+' if share > 0 else MINUS}{percent(abs(float(share)))}"
+
+
+def in_force_text(rule: Rule) -> str:
+    """Return from when until when a rule is in force, as far as is known."""
+    if rule.effective is None:
+        return "never law"
+    text = f"{rule.effective} to {rule.until}" if rule.until else f"since {rule.effective}"
+    later = rule.published is not None and rule.published > rule.effective
+    return f"{text}, public {rule.published}" if later else text
+
+
+def rule_note(rule: Rule) -> str:
+    """Return what a rule is and where it stands: title, citation, grade, dates beside those in force, note."""
+    dates = [
+        f"{label} {day}"
+        for label, day in (("public", rule.published), ("compliance due", rule.compliance))
+        if day is not None
+    ]
+    where = "; ".join([rule.citation, f"grade: {rule.grade}", *dates])
+    link = f" {rule.url}" if rule.url else ""
+    note = f" {rule.note}" if rule.note else ""
+    return f"{rule.id}: {rule.title} ({where}){link}.{note}"
