@@ -176,7 +176,7 @@ def _is_one_line_of_error(result: Result, exit_code: int, *parts: str) -> None:
     [
         ("h2o", "did you mean h20"),
         ("h100-sxm", "h100-sxm5-80gb"),
-        ("b300", "did you mean"),
+        ("b400", "did you mean"),
         ("xyzzy", "'chipbench chips' lists all"),
         ("two\nlines", "unknown chip"),
         ("", "unknown chip ''"),
@@ -241,7 +241,7 @@ def test_a_broken_file_of_one_s_own_is_one_line_and_stops_no_other_chip(tmp_path
 
 def test_a_specs_folder_that_is_not_there_or_holds_nothing(tmp_path: Path) -> None:
     _is_one_line_of_error(_chips("--specs-dir", tmp_path / "gone"), 3, "no such specs folder")
-    _is_one_line_of_error(_chips("--specs-dir", tmp_path), 3, str(tmp_path), "no chips/*.toml")
+    _is_one_line_of_error(_chips("--specs-dir", tmp_path), 3, str(tmp_path), "holds none of chips/*.toml")
 
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)

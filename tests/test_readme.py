@@ -25,10 +25,12 @@ def _commands(block: str) -> list[str]:
     return [line.removeprefix("$ chipbench ") for line in block.splitlines() if line.startswith("$ ")]
 
 
-def _invoke(arguments: str, results: Path) -> str:
+def _invoke(command: str, results: Path) -> str:
+    """Run a command line, and cut its output where it ends in '| head -N'."""
+    arguments, _, lines = command.partition(" | head -")
     result = CliRunner(env={"CHIPBENCH_RESULTS": str(results)}).invoke(main, shlex.split(arguments))
     assert result.exit_code == 0, result.stderr
-    return result.stdout
+    return "".join(result.stdout.splitlines(keepends=True)[: int(lines) if lines else None])
 
 
 @pytest.fixture

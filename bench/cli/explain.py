@@ -144,6 +144,8 @@ def _told(subject: "Subject", catalogue: "Catalogue", specs_dir: Path | None, da
 
     folders = specs_folders(specs_dir)
     book, events = read_rules(folders), read_timeline(folders)
+    if book.overridden:
+        say(f"{specs_dir} overrides: {', '.join(book.overridden)}")
     if day is not None and day > book.known_until:
         say(f"the rules are known until {book.known_until}; what they say on {day} is unknown")
     if isinstance(subject, list):

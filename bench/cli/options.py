@@ -39,7 +39,7 @@ _results_dir = click.option(
 _specs_dir = click.option(
     "--specs-dir",
     type=click.Path(path_type=Path),
-    help="A folder with chips/*.toml that adds to or overrides the shipped figures.",
+    help="A folder with chips/*.toml or rules/*.toml that adds to or overrides what is shipped.",
 )
 
 

@@ -69,10 +69,14 @@ class Rule(NamedTuple):
 
 
 class RuleBook(NamedTuple):
-    """All rules in order of time, those that never were law last. Beyond `known_until` nobody looked."""
+    """All rules in order of time, those that never were law last. Beyond `known_until` nobody looked.
+
+    `overridden` names the shipped rules in whose place another folder's stand.
+    """
 
     rules: tuple[Rule, ...]
     known_until: date
+    overridden: tuple[str, ...] = ()
 
     def rule(self, rule_id: str) -> Rule:
         """Return the rule of this id."""
@@ -122,12 +126,13 @@ class _RawRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 def read_rules(folders: Sequence[Path]) -> RuleBook:
     """Return the rules in some specs folders, the later overriding the earlier."""
-    paths = {path.stem: path for folder in folders for path in sorted((folder / "rules").glob("*.toml"))}
-    rules = {name: read_rule(path) for name, path in paths.items()}
+    found = [path for folder in folders for path in sorted((folder / "rules").glob("*.toml"))]
+    rules = {path.stem: read_rule(path) for path in {path.stem: path for path in found}.values()}
     for rule in rules.values():
         _check_references(rule, rules)
     ordered = sorted(rules.values(), key=lambda rule: (rule.effective or date.max, rule.id))
-    return RuleBook(tuple(ordered), _known_until(folders))
+    twice = tuple(name for name in rules if sum(path.stem == name for path in found) > 1)
+    return RuleBook(tuple(ordered), _known_until(folders), twice)
 
 
 def read_rule(path: Path) -> Rule:

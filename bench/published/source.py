@@ -16,6 +16,8 @@ from bench.errors import SpecError, one_line
 Grade = Literal["vendor", "device", "paper", "analyst", "reseller", "derived"]
 Seen = Literal["original", "mirror", "quoted", "device-reported", "second-hand", "unverified"]
 
+# What is read of a specs folder.
+_READ: Final = ("chips/*.toml", "aliases.toml", "rules/*.toml", "timeline.toml")
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -50,8 +52,8 @@ def specs_folders(overlay: Path | None) -> tuple[Path, ...]:
     if not overlay.is_dir():
         message = f"{overlay}: no such specs folder; give one that holds chips/*.toml"
         raise SpecError(message)
-    if not any((overlay / "chips").glob("*.toml")) and not (overlay / "aliases.toml").exists():
-        message = f"{overlay}: holds no chips/*.toml and no aliases.toml, so it would change nothing"
+    if not any(any(overlay.glob(pattern)) for pattern in _READ):
+        message = f"{overlay}: holds none of {', '.join(_READ)}, so it would change nothing"
         raise SpecError(message)
     return (shipped_specs(), overlay)
 

@@ -75,7 +75,7 @@ def sources(chips: Sequence[Chip]) -> View:
     for chip in chips:
         for figure in chip.figures.values():
             for value, source, note, role in _values(figure):
-                text = f"{_plain(value)} {figure.unit or ''}".strip() if value is not None else figure.status
+                text = figure_value(figure, value) if value is not None else figure.status
                 mark = f"[{numbers.setdefault(source, len(numbers) + 1)}] {source.grade}" if source else ""
                 rows.append([chip.id, figure.name, text, role, mark, note or ""])
                 records.append(_record(chip, figure, value, source, role, note))
@@ -85,11 +85,12 @@ def sources(chips: Sequence[Chip]) -> View:
         rows=rows,
         records=records,
         document={"chips": [_document(chip) for chip in chips]},
-        notes=[_reference(source, number) for source, number in numbers.items()],
+        notes=[reference(source, number) for source, number in numbers.items()],
     )
 
 
-def _reference(source: Source, number: int) -> str:
+def reference(source: Source, number: int) -> str:
+    """Return a numbered source: title, grade, how it was read, address."""
     read = f"; read: {source.seen}" if source.seen else ""
     return f"[{number}] {source.title} ({source.grade}{read}) {source.url or ''}".strip()
 
@@ -119,6 +120,11 @@ def common_unit(name: str, chips: Sequence[Chip]) -> str:
     """Return the unit of the first chip that gives this figure one."""
     units = [figure.unit for chip in chips if (figure := chip.figures.get(name)) is not None and figure.unit]
     return units[0] if units else ""
+
+
+def figure_value(figure: Figure, value: Value) -> str:
+    """Return a value of a figure with its unit, as a sentence has it."""
+    return f"{_plain(value)} {figure.unit or ''}".strip()
 
 
 def _plain(value: Value) -> str:

@@ -55,6 +55,6 @@ def rule_note(rule: Rule) -> str:
         if day is not None
     ]
     where = "; ".join([rule.citation, f"grade: {rule.grade}", *dates])
-    link = f" {rule.url}" if rule.url else ""
     note = f" {rule.note}" if rule.note else ""
-    return f"{rule.id}: {rule.title} ({where}){link}.{note}"
+    link = f" {rule.url}" if rule.url else ""
+    return f"{rule.id}: {rule.title} ({where}).{note}{link}"

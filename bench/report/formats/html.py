@@ -17,6 +17,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 caption { font-weight: 600; margin-bottom: .75rem; text-align: left; }
 th, td { border-bottom: 1px solid #8886; padding: .35rem .75rem; text-align: left; vertical-align: top; }
 th { border-bottom-width: 2px; }
+td:first-child { white-space: nowrap; }
 .right { text-align: right; white-space: nowrap; }
 ul { padding-left: 1.2rem; }
 h1 { font-size: 1.4rem; }

@@ -1,0 +1,100 @@
+"""Where a story's numbers come from: what happened when, what is uncertain, and every source that was named."""
+
+from collections.abc import Mapping, Sequence
+
+from bench.analysis.alternatives import Flip
+from bench.analysis.explain import Story
+from bench.published.figures import Figure
+from bench.published.source import Source
+from bench.report.chips import figure_value, reference
+from bench.report.verdict_texts import verdict_text
+from bench.report.view import Column, Section
+
+
+class References:
+    """The sources that a text names, numbered in the order in which they first appear."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Source, int] = {}
+
+    def mark(self, source: Source) -> str:
+        """Return the number and the grade by which a text names `source`: '[3] analyst'."""
+        return f"[{self._numbers.setdefault(source, len(self._numbers) + 1)}] {source.grade}"
+
+    def section(self) -> Section | None:
+        """Return the list of all sources named so far."""
+        if not self._numbers:
+            return None
+        return Section(title="Sources", lead=[reference(source, n) for source, n in self._numbers.items()])
+
+
+def timeline(story: Story, references: References) -> Section | None:
+    """Return what happened when; None for a day on which nothing did."""
+    if not story.events:
+        return None
+    return Section(
+        title="What happened when",
+        columns=[Column("date"), Column("event", width=80), Column("source")],
+        rows=[
+            [event.when, f"{event.text}{' (the article)' if event.article else ''}", references.mark(event.source)]
+            for event in story.events
+        ],
+    )
+
+
+def uncertain(story: Story, references: References) -> Section | None:
+    """Return on which figures the verdicts rest, who says so, and whether another published value changes one."""
+    if story.chip is None:
+        return None
+    return Section(
+        title="What is uncertain",
+        columns=[Column("figure"), Column("value"), Column("source"), Column("note", width=70)],
+        rows=[_evidence_row(figure, references) for figure in _evidence(story)],
+        lead=_disputes(story, references),
+        notes=_market_note(story, references),
+    )
+
+
+def _disputes(story: Story, references: References) -> list[str]:
+    if not story.tried:
+        return ["No source gives another value of a figure that the rules look at."]
+    tried = f"{story.tried} other published value{'' if story.tried == 1 else 's'}, tried one at a time"
+    if not story.flips:
+        return [f"No verdict depends on which source is right: of {tried}, none changes one."]
+    changed = dict.fromkeys(flip.other for flip in story.flips)
+    return [
+        f"Of {tried}, {len(changed)} would change a verdict:",
+        *(_flip_text([f for f in story.flips if f.other == other], references) for other in changed),
+    ]
+
+
+def _flip_text(flips: Sequence[Flip], references: References) -> str:
+    other = flips[0].other
+    who = ", ".join(references.mark(source) for source in other.sources)
+    why = f" {' '.join(other.notes)}" if other.notes else ""
+    changes = "; ".join(
+        f"{flip.before.rule.id}: {verdict_text(flip.before)} → {verdict_text(flip.after)}" for flip in flips
+    )
+    return f"{other.figure.name} {figure_value(other.figure, other.value)} by {who}: {changes}.{why}"
+
+
+def _evidence(story: Story) -> list[Figure]:
+    """Return the figures on which the verdicts rest: the rate that sets the TPP, die area, links and memory."""
+    figures: Mapping[str, Figure] = {} if story.chip is None else story.chip.figures
+    best = [rate.figure for rate in story.design.rates[:1] if rate.figure is not None]
+    names = ("die_area", "nvlink", "pcie", "memory_bandwidth", "transistors")
+    return best + [figures[name] for name in names if name in figures]
+
+
+def _evidence_row(figure: Figure, references: References) -> list[str]:
+    value = figure.status if figure.value is None else figure_value(figure, figure.value)
+    return [figure.name, value, references.mark(figure.source) if figure.source else "", figure.note or ""]
+
+
+def _market_note(story: Story, references: References) -> list[str]:
+    if story.chip is None:
+        return []
+    designed, identity = story.chip.designed_for, story.chip.identity
+    source = f"by {references.mark(designed.source)}" if designed.source else "unsourced"
+    note = f": {designed.note}" if designed.note else "."
+    return [f"Designed for: {designed.value}, {source}{note}", *([identity.note] if identity.note else [])]
