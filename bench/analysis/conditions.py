@@ -112,7 +112,7 @@ def _concluded(branches: Sequence[Branch], applies: tuple[Answer, ...]) -> RuleA
     if not all(answer.met for answer in applies):
         return RuleAnswer(_all(applies), None, tuple(branches), applies)
     first = next((branch for branch in branches if branch.answer.met), None)
-    paragraph = first.answer if first else _any([branch.answer for branch in branches])
+    paragraph = first.answer if first else _nearest([branch.answer for branch in branches])
     answer = _all([*applies, paragraph])
     return RuleAnswer(answer, first.name if first else None, tuple(branches), applies)
 
@@ -188,10 +188,15 @@ def _any(answers: Sequence[Answer]) -> Answer:
     if met:
         fixed = next((answer for answer in met if answer.slack is None), None)
         return fixed or max(met, key=_slack)
+    nearest = _nearest(answers)
+    return _resting_on(nearest, [nearest, *answers], met=False)
+
+
+def _nearest(answers: Sequence[Answer]) -> Answer:
+    """Return, of answers that are all unmet, the one that is nearest to changing."""
     numeric = [answer for answer in answers if answer.slack is not None]
-    fixed_ones = [answer for answer in answers if answer.slack is None]
-    nearest = max(numeric, key=_slack, default=None)
-    return _resting_on(nearest, [*([nearest] if nearest else []), *fixed_ones], met=False)
+    fixed = [leaf for answer in answers for leaf in answer.leaves]
+    return max(numeric, key=_slack, default=Answer(met=False, slack=None, gap=None, leaves=tuple(fixed)))
 
 
 def _slack(answer: Answer) -> Fraction:

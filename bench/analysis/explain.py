@@ -71,12 +71,17 @@ class Story(NamedTuple):
     flips: tuple[Flip, ...]
     tried: int
 
+    @property
+    def followed(self) -> bool:
+        """Whether the rules of that day are known."""
+        return self.day is None or self.day <= self.known_until
+
 
 def story_of(chip: Chip, catalogue: Catalogue, book: RuleBook, events: Sequence[Event], day: date | None) -> Story:
     """Return the story of a chip; with `day`, by the rules in force on that day."""
     told = brief_story(chip, catalogue, book, day)
     whole = told.whole
-    candidates = others(chip, whole)
+    candidates = others(chip, whole) if told.followed else ()
     days = [_day(verdict.rule, book, day) for verdict in told.verdicts]
     return told._replace(
         events=_of_day(events, day),
@@ -96,6 +101,7 @@ def brief_story(chip: Chip, catalogue: Catalogue, book: RuleBook, day: date | No
 def imagined_story(design: Design, book: RuleBook, events: Sequence[Event], day: date | None) -> Story:
     """Return the story of a design of which nothing was published but the design itself."""
     rules = book.rules if day is None else book.in_force(day)
+    known = rules if day is None or day <= book.known_until else ()
     return Story(
         design=design,
         chip=None,
@@ -105,8 +111,8 @@ def imagined_story(design: Design, book: RuleBook, events: Sequence[Event], day:
         offspring=(),
         compared=(),
         verdicts=tuple(judge(design, rule, book, _day(rule, book, day)) for rule in rules),
-        ceilings=tuple(line for rule in rules for line in _lines(design, rule, book, _day(rule, book, day))),
-        quotas=tuple(quota(design, rule) for rule in rules if rule.quota_tpp is not None and design.tpp.low > 0),
+        ceilings=tuple(line for rule in known for line in _lines(design, rule, book, _day(rule, book, day))),
+        quotas=tuple(quota(design, rule) for rule in known if rule.quota_tpp is not None and design.tpp.low > 0),
         events=_of_day(events, day),
         flips=(),
         tried=0,

@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise, product
 from typing import Any, Final, NamedTuple, TypeVar
 
-from bench.analysis.conditions import Gap, Leaf, RuleAnswer, World, apply
+from bench.analysis.conditions import Gap, RuleAnswer, World, apply
 from bench.analysis.design import Design, Span
 from bench.analysis.reasons import depends_on, either_way, not_followed, plain_reason, unpublished_reason
 from bench.published.conditions import Comparison, Condition, Flag, MetBy, NamedChip
@@ -75,25 +75,20 @@ def judge(design: Design, rule: Rule, book: RuleBook, day: date) -> Verdict:
         exception=_exception(design, rule, book, day) if met else None,
         effect=_effect(rule, outcomes) if met else "none" if met is False else None,
         reason=_reason(design, cases, deciding, known) if deciding else plain_reason(base, known),
-        margin=None if {*deciding} & {*QUESTIONS} else _margin(design, base.answer.gap),
+        margin=_margin(base.answer.gap, met, deciding, known),
         paragraphs=_paragraphs(cases),
         missing=_missing(design, deciding) if len(outcomes) > 1 else (),
     )
 
 
-def _known(design: Design) -> Callable[[Leaf], bool]:
-    """Return whether a comparison's value is published, and not one of those that were tried."""
+def _known(design: Design) -> Callable[[Gap], bool]:
+    """Return whether a compared value is published, and not one of those that were tried."""
     spans = [entry for reading in design.io for entry in design.quantities(reading.span).items()]
     bounds = {name: span.low for name, span in spans if span is not None and not span.exact}
-
-    def known(leaf: Leaf) -> bool:
-        gap = leaf.gap if isinstance(leaf.condition, Comparison) else None
-        return gap is None or gap.quantity not in bounds or 0 < gap.value == bounds[gap.quantity]
-
-    return known
+    return lambda gap: gap.quantity not in bounds or 0 < gap.value == bounds[gap.quantity]
 
 
-def _telling(cases: Sequence[Case], met: bool | None, known: Callable[[Leaf], bool]) -> Case:  # noqa: FBT001
+def _telling(cases: Sequence[Case], met: bool | None, known: Callable[[Gap], bool]) -> Case:  # noqa: FBT001
     """Return the case that says most of a verdict that all share, else the first.
 
     It is the one with the fewest comparisons of values that were only tried, and of those the nearest to changing.
@@ -103,20 +98,22 @@ def _telling(cases: Sequence[Case], met: bool | None, known: Callable[[Leaf], bo
 
     def rank(case: Case) -> tuple[int, bool, Fraction]:
         answer = case.said.answer
-        tried = sum(not known(leaf) for leaf in answer.leaves)
+        tried = sum(leaf.gap is not None and not known(leaf.gap) for leaf in answer.leaves)
         return tried, answer.slack is None, abs(answer.slack or Fraction(0))
 
     return min(cases, key=rank)
 
 
-def _margin(design: Design, gap: Gap | None) -> Gap | None:
-    """Return the margin, unless of its quantity nothing at all is known."""
-    known = gap is None or any(
-        span is not None and (span.exact or span.low > 0)
-        for reading in design.io
-        for span in (design.quantities(reading.span)[gap.quantity],)
-    )
-    return gap if known else None
+def _margin(
+    gap: Gap | None,
+    met: bool | None,  # noqa: FBT001 - three-valued
+    deciding: Sequence[str],
+    known: Callable[[Gap], bool],
+) -> Gap | None:
+    """Return the margin of a verdict; of an unknown one, that of the lower bound on which it depends."""
+    if gap is None or not known(gap) or {*deciding} & {*QUESTIONS}:
+        return None
+    return gap if met is not None or gap.quantity in deciding else None
 
 
 def _agreed(answers: Iterable[_T]) -> _T | None:
@@ -158,19 +155,20 @@ def _cases(design: Design, rule: Rule, book: RuleBook, day: date) -> Iterator[Ca
 def worlds(design: Design, rule: Rule, book: RuleBook) -> Iterator[tuple[Mapping[str, Any], World]]:
     """Yield every way in which what `rule` asks of `design` may be, first the one of lowest numbers.
 
-    A quantity without an upper end is tried at its lower bound, at every threshold, between thresholds and beyond
-    the last: no other value could change an answer. Quantities are varied one by one, TPP and performance density
-    too, so that a verdict may stay unknown that a finer argument would settle; it is never wrong.
+    A quantity without an upper end is tried at its lower bound and at every threshold above, and between and
+    beyond them where some comparison makes a difference there: no other value could change an answer. Quantities
+    are varied one by one, TPP and performance density too, so that a verdict may stay unknown that a finer
+    argument would settle; it is never wrong.
     """
     asked = list(asked_by(rule, book))
-    thresholds: dict[str, set[Fraction]] = {}
+    compared: dict[str, list[Comparison]] = {}
     for part in asked:
         if isinstance(part, Comparison):
-            thresholds.setdefault(part.quantity, set()).update(part.thresholds)
+            compared.setdefault(part.quantity, []).append(part)
     questions = _questions(design, asked)
-    for reading in design.io if set(thresholds) & {*_IO} else design.io[:1]:
+    for reading in design.io if {*compared} & {*_IO} else design.io[:1]:
         spans = design.quantities(reading.span)
-        values = {name: _representatives(spans[name], thresholds[name]) for name in thresholds}
+        values = {name: _representatives(spans[name], comparisons) for name, comparisons in compared.items()}
         for answers in product(*questions.values(), *values.values()):
             choices = dict(zip([*questions, *values], answers, strict=True))
             yield {"reading": reading.label, **choices}, _world(design, choices)
@@ -210,15 +208,17 @@ def _questions(design: Design, asked: Sequence[Condition]) -> dict[str, Sequence
     return found
 
 
-def _representatives(span: Span | None, thresholds: set[Fraction]) -> Sequence[Fraction | None]:
+def _representatives(span: Span | None, comparisons: Sequence[Comparison]) -> Sequence[Fraction | None]:
     """Return values of a quantity, its lower bound first, one for every possible value that could matter."""
     if span is None:
         return (None,)
     if span.exact:
         return (span.low,)
+    thresholds = {threshold for comparison in comparisons for threshold in comparison.thresholds}
     above = [span.low, *sorted(threshold for threshold in thresholds if threshold > span.low)]
-    between = [(one + other) / 2 for one, other in pairwise(above)]
-    return (*above, *between, above[-1] + 1)
+    if all(comparison.relation in ("at_least", "below") for comparison in comparisons):
+        return above  # every answer holds from one of these up to the next
+    return [*above, *((one + other) / 2 for one, other in pairwise(above)), above[-1] + 1]
 
 
 def _rest(choices: Mapping[str, Any], name: str) -> tuple[Any, ...]:
@@ -258,14 +258,16 @@ def _outcome(case: Case) -> object:
     return case.said.outcome
 
 
-def _reason(design: Design, cases: Sequence[Case], deciding: Sequence[str], known: Callable[[Leaf], bool]) -> str:
+def _reason(design: Design, cases: Sequence[Case], deciding: Sequence[str], known: Callable[[Gap], bool]) -> str:
     questions = [name for name in deciding if name in QUESTIONS]
     quantities = [name for name in deciding if name not in QUESTIONS]
+    outcomes = dict.fromkeys(case.said.outcome for case in cases)
+    either = [] if None in outcomes else [f"{' or '.join(filter(None, outcomes))}"]
     if not quantities:
-        return "; ".join(either_way(name, _differing(cases, name), known) for name in questions)
+        return "; ".join([*either, *(either_way(name, _differing(cases, name), known) for name in questions)])
     unpublished = unpublished_reason(design, quantities, _missing(design, deciding))
     # Where a quantity is open its ends are among the values that are tried, and that is no question of its own.
-    return "; ".join([unpublished, *(depends_on(name) for name in questions if name != "ends")])
+    return "; ".join([*either, unpublished, *(depends_on(name) for name in questions if name != "ends")])
 
 
 def _missing(design: Design, deciding: Sequence[str]) -> tuple[str, ...]:

@@ -97,5 +97,6 @@ def _ceiling(rule: Rule, book: RuleBook, day: date, varied: _World) -> Ceiling:
     for one, other in pairwise([*points, 2 * max(points)]):
         at, beyond = met(one), met((one + other) / 2)
         if at or beyond:
-            return Ceiling(rule, varied.market, one, inclusive=not at, always=False, binding=points[one])
+            binding = tuple(line for line in points[one] if line.relation not in ("at_most", "below"))
+            return Ceiling(rule, varied.market, one, inclusive=not at, always=False, binding=binding)
     return Ceiling(rule, varied.market, None, inclusive=False, always=False, binding=())

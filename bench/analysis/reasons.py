@@ -7,9 +7,9 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
-from bench.analysis.conditions import Leaf, RuleAnswer
+from bench.analysis.conditions import Gap, Leaf, RuleAnswer
 from bench.analysis.design import Design, Span
-from bench.published.conditions import FLAGS, QUANTITIES, Flag, MetBy, NamedChip, Relation
+from bench.published.conditions import FLAGS, QUANTITIES, Comparison, Flag, MetBy, NamedChip, Relation
 
 # How a comparison reads when it is met, and when it is not.
 _SIGNS: Final[Mapping[Relation, tuple[str, str]]] = MappingProxyType(
@@ -28,6 +28,7 @@ _QUESTIONS: Final = MappingProxyType(
 _ANSWERS: Final = MappingProxyType(
     {"data_centre": ("if so", "if not"), "hbm": ("if so", "if not"), "ends": ("if they do", "if not")}
 )
+_NAMES: Final = MappingProxyType({"nvlink": "NVLink", "pcie": "PCIe"})
 _DIGITS: Final = 3
 _EXACT_DIGITS: Final = 9
 _SEPARATED: Final = 100_000
@@ -43,24 +44,27 @@ def number(value: Fraction, against: Fraction | None = None) -> str:
     exact = Decimal(value.numerator) / Decimal(value.denominator)
     whole = exact.normalize()
     if Fraction(exact) == value and len(whole.as_tuple().digits) <= _EXACT_DIGITS:
-        return f"{whole:,f}" if abs(whole) >= _SEPARATED else f"{whole:f}"
-    for digits in range(_DIGITS, _MOST_DIGITS):
-        text = f"{Decimal(f'{exact:.{digits - 1}e}'):f}"
-        shown = Fraction(text)
-        same_side = against is None or value == against or (shown - against) * (value - against) > 0
-        if same_side:
-            return text
-    return f"{exact:f}"
+        return _grouped(whole)
+    for digits in range(max(_DIGITS, exact.adjusted() + 1), _MOST_DIGITS):
+        shown = Decimal(f"{exact:.{digits - 1}e}")
+        if against is None or value == against or (Fraction(shown) - against) * (value - against) > 0:
+            return _grouped(shown)
+    return _grouped(exact)
 
 
-def plain_reason(said: RuleAnswer, known: Callable[[Leaf], bool]) -> str:
+def _grouped(value: Decimal) -> str:
+    return f"{value:,f}" if abs(value) >= _SEPARATED else f"{value:f}"
+
+
+def plain_reason(said: RuleAnswer, known: Callable[[Gap], bool]) -> str:
     """Return why a rule is met or not: the comparisons that decide, after the paragraph in which they stand.
 
     Comparisons whose value is not `known` are left out: they were only tried.
     """
-    texts = [leaf_text(leaf, known) for leaf in said.answer.leaves if known(leaf)]
+    texts = list(dict.fromkeys(leaf_text(leaf, known) for leaf in said.answer.leaves if _shown(leaf, known)))
     if said.outcome is not None:
-        return f"{said.outcome}: {', '.join(texts)}" if texts else said.outcome
+        name = [said.outcome] if len({branch.name for branch in said.branches}) > 1 or not texts else []
+        return ": ".join([*name, *([", ".join(texts)] if texts else [])])
     looked_at = all(answer.met for answer in said.applies)
     nearest = [branch.name for branch in said.branches if branch.answer.slack == said.answer.slack]
     if looked_at and len(said.branches) > 1 and said.answer.slack is not None:
@@ -68,7 +72,11 @@ def plain_reason(said: RuleAnswer, known: Callable[[Leaf], bool]) -> str:
     return " and ".join(texts)
 
 
-def leaf_text(leaf: Leaf, known: Callable[[Leaf], bool]) -> str:
+def _shown(leaf: Leaf, known: Callable[[Gap], bool]) -> bool:
+    return not isinstance(leaf.condition, Comparison) or leaf.gap is None or known(leaf.gap)
+
+
+def leaf_text(leaf: Leaf, known: Callable[[Gap], bool]) -> str:
     """Return one comparison or question with its answer: 'TPP 2368 < 2400'."""
     condition = leaf.condition
     if isinstance(condition, Flag):
@@ -88,15 +96,17 @@ def leaf_text(leaf: Leaf, known: Callable[[Leaf], bool]) -> str:
     return f"{name} {value} {sign} {threshold} {unit}".rstrip()
 
 
-def _other_rule(condition: MetBy, leaf: Leaf, known: Callable[[Leaf], bool]) -> str:
+def _other_rule(condition: MetBy, leaf: Leaf, known: Callable[[Gap], bool]) -> str:
     if leaf.met:
         return f"{leaf.outcome} of {condition.rule} is met"
+    if leaf.outcome is not None:
+        return f"{condition.rule} is met by {leaf.outcome}, not by {condition.outcome}"
     what = f"{condition.outcome} of {condition.rule}" if condition.outcome else condition.rule
-    why = " and ".join(leaf_text(inner, known) for inner in leaf.because if known(inner))
+    why = " and ".join(leaf_text(inner, known) for inner in leaf.because if _shown(inner, known))
     return f"{what} is not met{f' ({why})' if why else ''}"
 
 
-def either_way(question: str, answers: Mapping[Any, RuleAnswer], known: Callable[[Leaf], bool]) -> str:
+def either_way(question: str, answers: Mapping[Any, RuleAnswer], known: Callable[[Gap], bool]) -> str:
     """Return how the verdict depends on a question that the published text or figures leave open."""
     if question == "equivalent":
         return "it does not name this chip, and what counts as an equivalent was not published"
@@ -121,12 +131,13 @@ def unpublished_reason(design: Design, quantities: Sequence[str], missing: Seque
         if (span := _span(design, name)) is not None and span.low > 0
     ]
     names = ", ".join(missing_name(name) for name in missing)
-    return "; ".join([*known, f"not published: {names}"])
+    return "; ".join([*known, f"not {'given' if design.id is None else 'published'}: {names}"])
 
 
 def missing_name(name: str) -> str:
-    """Return a figure's name for a sentence: FP16, die area."""
-    return name.upper() if any(letter.isdigit() for letter in name) else name.replace("_", " ")
+    """Return a figure's name for a sentence: FP16, die area, NVLink."""
+    plain = _NAMES.get(name, name.replace("_", " "))
+    return plain.upper() if any(letter.isdigit() for letter in plain) else plain
 
 
 def _span(design: Design, quantity: str) -> Span | None:

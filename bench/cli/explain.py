@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     Subject = Chip | Design | list[Chip]
 
-_LARGEST: Final = 18  # powers of ten: more than any quantity of a chip, in any unit
+_LARGEST: Final = 18  # digits, and powers of ten: more than any quantity of a chip has, in any unit
+_NUMBER: Final = r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
 
 
 def _quantity(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Fraction | None:
@@ -29,12 +30,10 @@ def _quantity(_ctx: click.Context, _param: click.Parameter, value: str | None) -
 
 
 def _positive(text: str) -> Fraction:
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        number = Decimal("nan")
-    if not number.is_finite() or number <= 0 or abs(number.adjusted()) > _LARGEST:
-        message = f"{text!r} is no number above 0"
+    number = Decimal(text) if re.fullmatch(_NUMBER, text, re.ASCII) else Decimal(0)
+    digits = len(number.as_tuple().digits)
+    if number <= 0 or abs(number.adjusted()) > _LARGEST or digits > _LARGEST:
+        message = f"{text!r} is no number above 0 of {_LARGEST} digits at most"
         raise click.BadParameter(message)
     return Fraction(number)
 
@@ -162,7 +161,8 @@ def _check_choice(chip: str | None, *, every: bool, tops: Mapping[int, Fraction]
     if len(chosen) > 1:
         message = f"{' and '.join(chosen)}: give only one of a CHIP, --all, or a design by --tops"
     elif numbers and not tops:
-        message = f"{', '.join(numbers)}: a design needs its rates too; add --tops BITS=TOPS"
+        message = f"{', '.join(numbers)} {'describe' if len(numbers) > 1 else 'describes'} a design; "
+        message += f"leave it out with {chosen[0]}" if chosen else "add its rates, --tops BITS=TOPS"
     elif not chosen:
         message = "give a CHIP ('chipbench chips' lists them), --all, or a design by --tops BITS=TOPS"
     else:
@@ -182,8 +182,7 @@ def _named(catalogue: "Catalogue", name: str) -> "Chip":
         )
         raise InvalidRequest(message)
     chip = read_chip(Path(name))
-    if chip.cut_from is not None:
-        catalogue.chip(chip.cut_from)
+    catalogue.check(chip)
     return chip
 
 

@@ -204,11 +204,15 @@ class Catalogue:
             raise InvalidRequest(message)
         if chip_id not in self._chips:
             chip = read_chip(self._paths[chip_id])
-            if chip.cut_from is not None and chip.cut_from not in self._paths:
-                message = f"{chip.path}: cut_from {chip.cut_from!r} is no chip here"
-                raise SpecError(message + did_you_mean(chip.cut_from, self._paths))
+            self.check(chip)
             self._chips[chip_id] = chip
         return self._chips[chip_id]
+
+    def check(self, chip: Chip) -> None:
+        """Raise SpecError if what `chip` was cut from is no chip here."""
+        if chip.cut_from is not None and chip.cut_from not in self._paths:
+            message = f"{chip.path}: cut_from {chip.cut_from!r} is no chip here"
+            raise SpecError(message + did_you_mean(chip.cut_from, self._paths))
 
     def resolve(self, name: str) -> Resolved:
         """Return the chip that an id or an alias stands for."""

@@ -37,8 +37,9 @@ class Rule(NamedTuple):
     """A legal test. `effective` None means that it never was law; `until` None that it still holds.
 
     The first of `outcomes` that is met is the rule's outcome, if `applies` (None: to every chip) is met too.
-    `excepts` is the id of the rule to which this one is an exception, `quota_tpp` the total processing
-    performance that one customer may receive in a year without a licence.
+    `excepts` is the id of the rule to which this one is an exception, `addressed_to` the company that a letter was
+    sent to, and `quota_tpp` the total processing performance that one customer may receive in a year without a
+    licence.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Rule(NamedTuple):
     outcomes: tuple[Outcome, ...]
     excepts: str | None
     replaces: str | None
+    addressed_to: str | None
     quota_tpp: Fraction | None
     note: str | None
     path: Path
@@ -120,6 +122,7 @@ class _RawRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     until: date | None = None
     excepts: str | None = None
     replaces: str | None = None
+    addressed_to: str | None = None
     quota_tpp: int | Decimal | None = None
     note: str | None = None
 

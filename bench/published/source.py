@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
 
@@ -13,7 +14,7 @@ import msgspec
 
 from bench.errors import SpecError, one_line
 
-Grade = Literal["vendor", "device", "paper", "analyst", "reseller", "derived"]
+Grade = Literal["vendor", "device", "paper", "analyst", "reseller", "derived", "official"]
 Seen = Literal["original", "mirror", "quoted", "device-reported", "second-hand", "unverified"]
 
 # What is read of a specs folder.
@@ -78,7 +79,7 @@ def convert(table: object, kind: type[_T], where: str) -> _T:
     if not isinstance(table, Mapping):
         message = f"{where}: must be a table, not {written(table)}"
         raise SpecError(message)
-    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    known = _names(kind)
     for key in table:
         if key not in known:
             message = f"{where}: unknown key {key!r}{did_you_mean(key, known)}"
@@ -88,6 +89,12 @@ def convert(table: object, kind: type[_T], where: str) -> _T:
     except msgspec.ValidationError as error:
         message = f"{where}: {_complaint(error, table, kind)}"
         raise SpecError(message) from error
+
+
+@cache
+def _names(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    """Return the keys that a table of this kind may have; asking msgspec each time costs as much as the reading."""
+    return tuple(field.encode_name for field in msgspec.structs.fields(kind))
 
 
 def _complaint(error: msgspec.ValidationError, table: Mapping[str, Any], kind: type[msgspec.Struct]) -> str:

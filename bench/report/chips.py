@@ -11,11 +11,12 @@ from bench.published.source import Source
 from bench.report.view import Column, View, significant
 
 MARKS: Final = MappingProxyType(
-    {"vendor": "v", "device": "d", "paper": "p", "analyst": "a", "reseller": "r", "derived": "="}
+    {"vendor": "v", "device": "d", "paper": "p", "analyst": "a", "reseller": "r", "derived": "=", "official": "o"}
 )
 LEGEND: Final = (
     "Source of a figure: v vendor, d device print-out, p paper, a analyst or press, r reseller, = derived; "
-    "* sources disagree; ? nobody published it; 'none': the chip has no such thing. --sources lists them all."
+    "* sources disagree; ? nobody published it; 'none': the chip has no such thing. "
+    "'chipbench chips CHIP --sources' lists them all."
 )
 _DENSE: Final = "Rates are dense peaks (no sparsity). NVLink counts both directions together."
 _SEPARATED: Final = 100_000  # from here on digits stand in groups
@@ -124,7 +125,8 @@ def common_unit(name: str, chips: Sequence[Chip]) -> str:
 
 def figure_value(figure: Figure, value: Value) -> str:
     """Return a value of a figure with its unit, as a sentence has it."""
-    return f"{_plain(value)} {figure.unit or ''}".strip()
+    text = f"{_plain(value)} {figure.unit or ''}".strip()
+    return f"generation {_plain(value)}" if figure.unit == "generation" else text
 
 
 def _plain(value: Value) -> str:

@@ -4,11 +4,12 @@ from typing import Final
 
 from bench.analysis.explain import Story
 from bench.analysis.export_rule import Verdict
+from bench.published.rules import Rule
 from bench.report.chips import LEGEND, common_unit, figure_text
 from bench.report.explained_data import story_document, verdict_records
 from bench.report.explained_numbers import headroom, nearest_line, performance, performance_text
 from bench.report.explained_sources import References, timeline, uncertain
-from bench.report.verdict_texts import in_force_text, margin_text, rule_note, verdict_text
+from bench.report.verdict_texts import in_force_text, margin_text, rule_note, rule_text, verdict_text
 from bench.report.view import Column, Section, View, significant
 
 DISCLAIMER: Final = "This is arithmetic on published figures, not legal advice."
@@ -16,8 +17,10 @@ DISCLAIMER: Final = "This is arithmetic on published figures, not legal advice."
 
 def explained(story: Story) -> View:
     """Return the story of a chip in sections, its verdicts as records, and all of it as data."""
-    name = story.chip.name if story.chip else "A design that does not exist"
     when = f" on {story.day}" if story.day else ""
+    title = f"A design that does not exist: what the export rules say{when}"
+    if story.chip is not None:
+        title = f"{story.chip.name} ({story.chip.id}): what was cut, and what the export rules say{when}"
     references = References()
     sections = [_short(story), _cut(story), performance(story, references), _rules(story), headroom(story)]
     sections += [
@@ -27,12 +30,11 @@ def explained(story: Story) -> View:
         _citations(story),
     ]
     return View(
-        title=f"{name} ({story.design.label}): what was cut, and what the export rules say{when}",
+        title=title,
         columns=(),
         rows=(),
         records=verdict_records(story),
         document=story_document(story),
-        notes=[f"Rules known until {story.known_until}. {DISCLAIMER}"],
         sections=[section for section in sections if section],
     )
 
@@ -41,19 +43,22 @@ def _short(story: Story) -> Section:
     lines = [performance_text(story.design)]
     when = f"On {story.day}: " if story.day else ""
     for met, label in ((False, "not covered by"), (True, "covered by"), (None, "unknown under")):
-        ids = [_named(verdict) for verdict in story.verdicts if verdict.met is met and _asks_licence(verdict)]
+        ids = [_named(v.rule, story) for v in story.verdicts if v.met is met and v.rule.effect == "licence"]
         lines += [_sentence(f"{when}{label} {', '.join(ids)}.")] if ids else []
     nearest = nearest_line(story)
-    return Section(title="In short", lead=[*lines, *([nearest] if nearest else [])])
+    lines += [nearest] if nearest else []
+    return Section(title="In short", lead=[*lines, f"Rules known until {story.known_until}. {DISCLAIMER}"])
 
 
-def _asks_licence(verdict: Verdict) -> bool:
-    return verdict.rule.effect == "licence"
-
-
-def _named(verdict: Verdict) -> str:
-    reported = verdict.rule.grade == "reported"
-    return f"{verdict.rule.id}{' (reported, not published)' if reported else ''}"
+def _named(rule: Rule, story: Story) -> str:
+    """Return a rule's id, and what weakens its word here: not published, not yet public, sent to another maker."""
+    doubts = ["reported, not published"] if rule.grade == "reported" else []
+    if story.day is not None and rule.published is not None and rule.published > story.day:
+        doubts.append(f"public only on {rule.published}")
+    maker = story.chip.name.lower() if story.chip else ""
+    if rule.addressed_to is not None and rule.addressed_to.lower() not in maker:
+        doubts.append(f"a letter to {rule.addressed_to}")
+    return f"{rule.id} ({'; '.join(doubts)})" if doubts else rule.id
 
 
 def _sentence(text: str) -> str:
@@ -81,7 +86,7 @@ def _cut(story: Story) -> Section | None:
             Column("unit"),
             *(Column(chip.id, "right") for chip in chips),
             Column("ratio", "right"),
-            Column(""),
+            Column("change"),
         ],
         rows=rows,
         lead=[f"{word}: {', '.join(names)}." for word, names in _changes(story) if names],
@@ -117,11 +122,10 @@ def _citations(story: Story) -> Section:
 
 
 def _verdict_row(verdict: Verdict) -> list[str]:
-    grade = "" if verdict.rule.grade == "published" else f" ({verdict.rule.grade})"
     return [
-        f"{verdict.rule.id}{grade}",
+        rule_text(verdict.rule),
         in_force_text(verdict.rule),
         verdict_text(verdict),
-        margin_text(verdict.margin),
+        margin_text(verdict.margin, bound=verdict.met is None),
         verdict.reason,
     ]

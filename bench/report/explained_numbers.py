@@ -10,6 +10,7 @@ from bench.analysis.headroom import Ceiling
 from bench.analysis.reasons import missing_name, number
 from bench.published.conditions import QUANTITIES, Comparison
 from bench.report.explained_sources import References
+from bench.report.verdict_texts import rule_text
 from bench.report.view import Column, Section, percent, significant
 
 _TPP: Final = (
@@ -33,9 +34,11 @@ def performance_text(design: Design) -> str:
     if design.density is None:
         return f"{text}. {_NO_AREA}"
     if design.die_area is None or not design.die_area.exact:
-        return f"{text}; performance density unknown, as the die area was not published."
-    area = number(design.die_area.low)
-    return f"{text}; performance density {bound}{number(design.density.low)} = {number(best.tpp)} / {area} mm2."
+        lacking = "no die area was given" if design.id is None else "the die area was not published"
+        return f"{text}; performance density unknown: {lacking}."
+    density, area = number(design.density.low), number(design.die_area.low)
+    sign = "=" if Fraction(density.replace(",", "")) == design.density.low else "≈"
+    return f"{text}; performance density {bound}{density} {sign} {number(best.tpp)} / {area} mm2."
 
 
 def _missing(span: Span) -> str:
@@ -102,7 +105,7 @@ def _source(rate: Rate, references: References) -> str:
 def headroom(story: Story) -> Section | None:
     """Return the lines below which the chip stays outside, or would have to; None where no rule draws one."""
     rows = [_ceiling_row(line, story.design) for line in story.ceilings]
-    quotas = [_quota_text(quota) for quota in story.quotas]
+    quotas = [_quota_text(quota, story) for quota in story.quotas]
     if not rows and not quotas:
         return None
     return Section(
@@ -112,23 +115,25 @@ def headroom(story: Story) -> Section | None:
             Column("line that binds"),
             Column("TPP", "right"),
             Column("as a dense rate"),
-            Column("of which it uses", "right"),
+            Column("this chip", "right"),
         ],
         rows=rows,
-        lead=["The most that a chip of this die area, memory and I/O may reach and stay outside."],
+        lead=["The highest TPP at which a chip of this die area, memory and I/O is not covered."],
         notes=quotas,
     )
 
 
-def _quota_text(quota: Quota) -> str:
+def _quota_text(quota: Quota, story: Story) -> str:
     count = f"{'At most ' if quota.at_most else ''}{quota.chips:,}"
     allowed = f"{int(quota.rule.quota_tpp or 0):,} TPP that one customer could receive in a year without a licence"
-    return f"{count} of this chip fit into the {allowed} under {quota.rule.id}."
+    met = next(verdict.met for verdict in story.verdicts if verdict.rule.id == quota.rule.id)
+    counted = "; but that rule does not look at it, so it would not have counted" if met is False else ""
+    return f"{count} of this chip fit into the {allowed} under {quota.rule.id}{counted}."
 
 
 def _ceiling_row(line: Ceiling, design: Design) -> list[str]:
     market = {True: ", if for data centres", False: ", if not for data centres", None: ""}[line.data_centre]
-    name = f"{line.rule.id}{market if len(design.data_centre) > 1 else ''}"
+    name = f"{rule_text(line.rule)}{market if len(design.data_centre) > 1 else ''}"
     if line.tpp is None:
         return [name, "met whatever its TPP" if line.always else "none: no TPP would meet it", "", "", ""]
     sign = "≤" if line.inclusive else "<"
@@ -157,14 +162,16 @@ def _as_rate(tpp: Fraction, rates: Sequence[Rate], sign: str) -> str:
 
 def nearest_line(story: Story) -> str | None:
     """Say how much of what the tightest line allows is used; None where there is no line, or two."""
-    if not story.design.tpp.exact or len(story.design.data_centre) > 1:
+    design = story.design
+    unknown_area = design.die_area is not None and not design.die_area.exact
+    if not design.tpp.exact or unknown_area or len(design.data_centre) > 1:
         return None
     lines = [(line.tpp, line) for line in story.ceilings if line.tpp is not None]
     if not lines:
         return None
     tpp, line = min(lines, key=lambda entry: entry[0])
-    share = float(story.design.tpp.low / tpp)
-    most = f"the most that {line.rule.id} leaves to such a die ({_binding(line)})"
+    share = float(design.tpp.low / tpp)
+    most = f"the most that {line.rule.id} leaves to such a chip ({_binding(line)})"
     return (
         f"It reaches {percent(share)} of {most}." if share < 1 else f"It has {significant(share, 3)} times {most}."
     )

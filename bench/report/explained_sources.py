@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.analysis.alternatives import Flip
 from bench.analysis.explain import Story
+from bench.analysis.reasons import missing_name
 from bench.published.figures import Figure
 from bench.published.source import Source
 from bench.report.chips import figure_value, reference
@@ -50,12 +51,14 @@ def uncertain(story: Story, references: References) -> Section | None:
         title="What is uncertain",
         columns=[Column("figure"), Column("value"), Column("source"), Column("note", width=70)],
         rows=[_evidence_row(figure, references) for figure in _evidence(story)],
-        lead=_disputes(story, references),
+        lead=[*_disputes(story, references), *_open_questions(story)],
         notes=_market_note(story, references),
     )
 
 
 def _disputes(story: Story, references: References) -> list[str]:
+    if not story.followed:
+        return [f"The rules were followed until {story.known_until}: of {story.day} nothing can be said."]
     if not story.tried:
         return ["No source gives another value of a figure that the rules look at."]
     tried = f"{story.tried} other published value{'' if story.tried == 1 else 's'}, tried one at a time"
@@ -66,6 +69,19 @@ def _disputes(story: Story, references: References) -> list[str]:
         f"Of {tried}, {len(changed)} would change a verdict:",
         *(_flip_text([f for f in story.flips if f.other == other], references) for other in changed),
     ]
+
+
+def _open_questions(story: Story) -> list[str]:
+    """Say which verdicts are unknown: because the text of a rule leaves it open, or for want of a figure."""
+    unknown = [verdict for verdict in story.verdicts if verdict.met is None] if story.followed else []
+    by_text = [verdict.rule.id for verdict in unknown if not verdict.missing]
+    wanting = dict.fromkeys(name for verdict in unknown for name in verdict.missing)
+    by_figure = [verdict.rule.id for verdict in unknown if verdict.missing]
+    lines = [f"Open whatever the figures are: {', '.join(by_text)}."] if by_text else []
+    if by_figure:
+        names = ", ".join(missing_name(name) for name in wanting)
+        lines.append(f"Open for want of a published figure ({names}): {', '.join(by_figure)}.")
+    return lines
 
 
 def _flip_text(flips: Sequence[Flip], references: References) -> str:

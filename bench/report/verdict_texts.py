@@ -23,12 +23,23 @@ def verdict_text(verdict: Verdict) -> str:
     return f"{text}, exception {verdict.exception}" if verdict.exception else text
 
 
-def margin_text(gap: Gap | None) -> str:
-    """Return how far a value lies from its threshold, with its sign: '-1.33 % (TPP, 2400)'."""
+def margin_text(gap: Gap | None, *, bound: bool = False) -> str:
+    """Return how far a value lies from its threshold, with its sign: '-1.33 % (TPP, 2400)'.
+
+    `bound`: the value is a lower bound, so the margin is one too: '≥ -1.04 % (TPP, 4800)'.
+    """
     if gap is None:
         return ""
     name, unit = QUANTITIES[gap.quantity]
-    return f"{signed_percent(gap.relative)} ({name}, {number(gap.threshold)} {unit})".replace(" )", ")")
+    threshold = f"{number(gap.threshold)} {unit}".rstrip()
+    return f"{'≥ ' if bound else ''}{signed_percent(gap.relative)} ({name}, {threshold})"
+
+
+def rule_text(rule: Rule) -> str:
+    """Return a rule's id, with who it was sent to and its grade where it is not simply published law."""
+    marks = [f"to {rule.addressed_to}"] if rule.addressed_to else []
+    marks += [] if rule.grade == "published" else [rule.grade]
+    return f"{rule.id} ({'; '.join(marks)})" if marks else rule.id
 
 
 def signed_percent(share: Fraction) -> str:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from bench.errors import one_line
 from bench.report.view import Column, Section, View
 
 # An address may hold pairs of brackets, as Wikipedia's do; it does not end in a full stop or a comma.
@@ -68,5 +69,5 @@ def _cell(text: str, align: str) -> str:
 
 def _escaped(text: str) -> str:
     """Return `text` safe for HTML, with web addresses as links."""
-    parts = [html.escape(part) for part in _LINK.split(text)]
+    parts = [html.escape(part) for part in _LINK.split(one_line(text))]
     return "".join(f'<a href="{part}">{part}</a>' if i % 2 else part for i, part in enumerate(parts))

@@ -17,6 +17,7 @@ _ESCAPES: Final = MappingProxyType(
         "`": r"\textasciigrave{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
         "×": r"$\times$", "±": r"$\pm$", "·": r"$\cdot$", "÷": r"$\div$", "≥": r"$\geq$", "≤": r"$\leq$",
         "²": r"$^2$", "³": r"$^3$", "µ": r"$\mu$", "–": r"\textendash{}", "…": r"\ldots{}",
+        "→": r"$\rightarrow$", "≈": r"$\approx$",
     }
 )  # fmt: skip
 
