@@ -93,7 +93,7 @@ def convert(table: object, kind: type[_T], where: str) -> _T:
 
 @cache
 def _names(kind: type[msgspec.Struct]) -> tuple[str, ...]:
-    """Return the keys that a table of this kind may have; asking msgspec each time costs as much as the reading."""
+    """Return the keys that a table of this kind may have; to ask msgspec each time doubles the reading."""
     return tuple(field.encode_name for field in msgspec.structs.fields(kind))
 
 
