@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,8 +62,13 @@ def _module(path: Path) -> str:
 MODULES = {_module(path): path for path in sorted(BENCH.rglob("*.py"))}
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
     """Every import of a file, those inside functions and under TYPE_CHECKING too."""
+    return tuple(_found_in(path))
+
+
+def _found_in(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -296,4 +296,4 @@ def test_an_overlay_that_could_change_nothing_is_refused(tmp_path: Path, write: 
     gone = tmp_path / "gone"
     _refusal(lambda: specs_folders(gone), SpecError, 3, str(gone), "no such specs folder")
     too_deep = write().parent
-    _refusal(lambda: specs_folders(too_deep), SpecError, 3, str(too_deep), "no chips/*.toml")
+    _refusal(lambda: specs_folders(too_deep), SpecError, 3, str(too_deep), "holds none of chips/*.toml")

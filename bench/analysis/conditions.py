@@ -17,6 +17,7 @@ from bench.published.conditions import (
     Flag,
     MetBy,
     NamedChip,
+    Unsettled,
     is_part_of,
 )
 from bench.published.rules import Rule, RuleBook
@@ -25,7 +26,8 @@ from bench.published.rules import Rule, RuleBook
 class World(NamedTuple):
     """One way in which everything could be. A quantity that is None does not exist, and meets no comparison.
 
-    `equivalent`: the chip is one of the unnamed equivalents of a rule's list; `ends`: the ends of ranges count.
+    `equivalent`: the chip is one of the unnamed equivalents of a rule's list; `ends`: the ends of ranges count;
+    `unsettled`: what the text does not say is met.
     """
 
     chip_id: str | None
@@ -33,6 +35,7 @@ class World(NamedTuple):
     flags: Mapping[str, bool]
     equivalent: bool
     ends: bool
+    unsettled: bool
 
 
 class Gap(NamedTuple):
@@ -54,7 +57,7 @@ class Leaf(NamedTuple):
     Of a condition on another rule, `outcome` is the paragraph of it that is met, and `because` what decides that.
     """
 
-    condition: Comparison | Flag | NamedChip | MetBy
+    condition: Comparison | Flag | NamedChip | MetBy | Unsettled
     met: bool
     gap: Gap | None = None
     outcome: str | None = None
@@ -122,10 +125,9 @@ def ask(condition: Condition, world: World, book: RuleBook, day: date) -> Answer
     match condition:
         case Comparison():
             return _compare(condition, world)
-        case Flag(flag=flag, wanted=wanted):
-            return _certain(condition, met=world.flags[flag] == wanted)
-        case NamedChip(chips=chips, or_equivalent=or_equivalent):
-            return _certain(condition, met=world.chip_id in chips or (or_equivalent and world.equivalent))
+        case Flag() | NamedChip() | Unsettled():
+            met = _holds(condition, world)
+            return Answer(met, None, None, (Leaf(condition, met),))
         case AllOf(conditions=inner):
             return _all([ask(part, world, book, day) for part in inner])
         case AnyOf(conditions=inner):
@@ -146,8 +148,14 @@ def _met_by(condition: MetBy, world: World, book: RuleBook, day: date) -> Answer
     return Answer(answer.met, answer.slack, answer.gap, (leaf,))
 
 
-def _certain(leaf: Flag | NamedChip, *, met: bool) -> Answer:
-    return Answer(met, None, None, (Leaf(leaf, met),))
+def _holds(question: Flag | NamedChip | Unsettled, world: World) -> bool:
+    match question:
+        case Flag(flag=flag, wanted=wanted):
+            return world.flags[flag] == wanted
+        case NamedChip(chips=chips, or_equivalent=or_equivalent):
+            return world.chip_id in chips or (or_equivalent and world.equivalent)
+        case Unsettled():
+            return world.unsettled
 
 
 def _compare(comparison: Comparison, world: World) -> Answer:

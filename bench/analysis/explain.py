@@ -85,7 +85,7 @@ def story_of(chip: Chip, catalogue: Catalogue, book: RuleBook, events: Sequence[
     days = [_day(verdict.rule, book, day) for verdict in told.verdicts]
     return told._replace(
         events=_of_day(events, day),
-        offspring=tuple(other.id for other in catalogue.all() if other.cut_from == chip.id),
+        offspring=tuple(other.id for other in catalogue.offspring(chip.id)),
         compared=() if whole is None else compared(chip, whole),
         flips=flips(candidates, told.verdicts, book, days),
         tried=len(candidates),

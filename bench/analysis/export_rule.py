@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 from bench.analysis.conditions import Gap, RuleAnswer, World, apply
 from bench.analysis.design import Design, Span
 from bench.analysis.reasons import depends_on, either_way, not_followed, plain_reason, unpublished_reason
-from bench.published.conditions import Comparison, Condition, Flag, MetBy, NamedChip
+from bench.published.conditions import Comparison, Condition, Flag, MetBy, NamedChip, Unsettled
 from bench.published.rules import Effect, Rule, RuleBook
 
 # What a world may answer either way that is no quantity.
-QUESTIONS: Final = ("reading", "data_centre", "hbm", "equivalent", "ends")
+QUESTIONS: Final = ("reading", "data_centre", "hbm", "equivalent", "ends", "unsettled")
 _T = TypeVar("_T")
 _IO: Final = ("io", "io_plus_memory_bandwidth")
 
@@ -36,8 +36,9 @@ class Verdict(NamedTuple):
     """Whether a rule's adverse test is met; None: unknown.
 
     `outcome` is the paragraph that is met, None also where worlds differ in it; `effect` what follows, "none"
-    where nothing does, None where that is unknown. `margin` is to the nearest threshold at which the verdict would
-    change, None where no single number decides. `missing` names unpublished figures on which the outcome depends.
+    where nothing does, None where that is unknown. `margin` is to the nearest threshold of the paragraph that is
+    met, or else of the one nearest to being met; None where no single number decides. `missing` names the
+    unpublished figures on which the outcome depends.
     """
 
     rule: Rule
@@ -182,6 +183,7 @@ def _world(design: Design, choices: Mapping[str, Any]) -> World:
         {**flags, "memory_stack": False},
         bool(choices.get("equivalent")),
         bool(choices.get("ends")),
+        bool(choices.get("unsettled")),
     )
 
 
@@ -205,6 +207,8 @@ def _questions(design: Design, asked: Sequence[Condition]) -> dict[str, Sequence
         found["equivalent"] = (False, True)
     if any(isinstance(part, Comparison) and part.most is not None for part in asked):
         found["ends"] = (True, False)
+    if any(isinstance(part, Unsettled) for part in asked):
+        found["unsettled"] = (True, False)
     return found
 
 

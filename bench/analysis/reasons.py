@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from bench.analysis.conditions import Gap, Leaf, RuleAnswer
 from bench.analysis.design import Design, Span
-from bench.published.conditions import FLAGS, QUANTITIES, Comparison, Flag, MetBy, NamedChip, Relation
+from bench.published.conditions import FLAGS, QUANTITIES, Comparison, Flag, MetBy, NamedChip, Relation, Unsettled
 
 # How a comparison reads when it is met, and when it is not.
 _SIGNS: Final[Mapping[Relation, tuple[str, str]]] = MappingProxyType(
@@ -22,11 +22,13 @@ _QUESTIONS: Final = MappingProxyType(
         "hbm": "whether it has HBM",
         "equivalent": "what counts as an equivalent",
         "ends": "whether the ends of the range count",
+        "unsettled": "what the rule's text does not say",
     }
 )
 # What a question's answer reads like where it is True, and where it is False.
 _ANSWERS: Final = MappingProxyType(
     {"data_centre": ("if so", "if not"), "hbm": ("if so", "if not"), "ends": ("if they do", "if not")}
+    | {"unsettled": ("at worst", "at best")}
 )
 _NAMES: Final = MappingProxyType({"nvlink": "NVLink", "pcie": "PCIe"})
 _DIGITS: Final = 3
@@ -78,21 +80,28 @@ def _shown(leaf: Leaf, known: Callable[[Gap], bool]) -> bool:
 
 def leaf_text(leaf: Leaf, known: Callable[[Gap], bool]) -> str:
     """Return one comparison or question with its answer: 'TPP 2368 < 2400'."""
-    condition = leaf.condition
-    if isinstance(condition, Flag):
-        return FLAGS[condition.flag] if leaf.met == condition.wanted else f"not {FLAGS[condition.flag]}"
-    if isinstance(condition, NamedChip):
-        return "it names this chip" if leaf.met else "it does not name this chip"
-    if isinstance(condition, MetBy):
-        return _other_rule(condition, leaf, known)
-    name, unit = QUANTITIES[condition.quantity]
+    match leaf.condition:
+        case Flag(flag=flag, wanted=wanted):
+            return FLAGS[flag] if leaf.met == wanted else f"not {FLAGS[flag]}"
+        case NamedChip():
+            return "it names this chip" if leaf.met else "it does not name this chip"
+        case Unsettled(what=what):
+            return what
+        case MetBy() as other:
+            return _other_rule(other, leaf, known)
+        case Comparison() as comparison:
+            return _comparison_text(comparison, leaf)
+
+
+def _comparison_text(comparison: Comparison, leaf: Leaf) -> str:
+    name, unit = QUANTITIES[comparison.quantity]
     if leaf.gap is None:
         return f"it has no {name}"
-    value, threshold = number(leaf.gap.value, leaf.gap.threshold), number(condition.threshold)
-    if condition.most is not None:
+    value, threshold = number(leaf.gap.value, leaf.gap.threshold), number(comparison.threshold)
+    if comparison.most is not None:
         where = "within" if leaf.met else "not within"
-        return f"{name} {value} {where} {threshold} to {number(condition.most)} {unit}".rstrip()
-    sign = _SIGNS[condition.relation][0 if leaf.met else 1]
+        return f"{name} {value} {where} {threshold} to {number(comparison.most)} {unit}".rstrip()
+    sign = _SIGNS[comparison.relation][0 if leaf.met else 1]
     return f"{name} {value} {sign} {threshold} {unit}".rstrip()
 
 

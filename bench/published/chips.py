@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -11,7 +12,7 @@ import msgspec
 
 from bench.errors import InvalidRequest, SpecError
 from bench.published.figures import Figure, read_figure
-from bench.published.source import Source, convert, did_you_mean, named_source, read_toml
+from bench.published.source import Source, convert, did_you_mean, named_source, parse_toml, read_text, read_toml
 
 Market = Literal["data-centre", "workstation", "consumer"]
 
@@ -83,7 +84,13 @@ class _RawAliases(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def read_chip(path: Path) -> Chip:
     """Return the chip in one TOML file; raise SpecError naming file, table and field if it breaks a rule."""
-    raw = convert(read_toml(path), _RawChip, str(path))
+    return _chip_in(read_text(path), path)
+
+
+@lru_cache(maxsize=512)
+def _chip_in(text: str, path: Path) -> Chip:
+    """Return the chip in a file's text; a text that was read before is not parsed again."""
+    raw = convert(parse_toml(text, path), _RawChip, str(path))
     if raw.id != path.stem:
         twin = path.with_name(f"{raw.id}.toml")
         what = f"duplicate id: {twin.name} has it too" if twin.exists() else "the file must be named after its id"
@@ -233,6 +240,11 @@ class Catalogue:
         """Return the other chip ids that `alias` could have meant: those that start with it."""
         chosen = self.aliases.get(alias)
         return [chip_id for chip_id in self.ids if chip_id.startswith(f"{alias}-") and chip_id != chosen]
+
+    def offspring(self, chip_id: str) -> list[Chip]:
+        """Return the chips that were cut from this one; only files that name it are parsed."""
+        named = [name for name, path in self._paths.items() if chip_id in read_text(path)]
+        return [chip for name in sorted(named) if (chip := self.chip(name)).cut_from == chip_id]
 
     def all(self) -> list[Chip]:
         """Return every chip, in the order of their ids."""

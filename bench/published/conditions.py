@@ -1,5 +1,6 @@
 """Conditions of rules: comparisons over named quantities, flags, all-of and any-of, read strictly from TOML."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -90,7 +91,13 @@ class NamedChip(NamedTuple):
     or_equivalent: bool
 
 
-Condition = Comparison | Flag | AllOf | AnyOf | MetBy | NamedChip
+class Unsettled(NamedTuple):
+    """What the rule's text does not say, so that nobody knows whether it is met."""
+
+    what: str
+
+
+Condition = Comparison | Flag | AllOf | AnyOf | MetBy | NamedChip | Unsettled
 
 
 def is_part_of(name: str, whole: str) -> bool:
@@ -135,7 +142,16 @@ def _comparison(table: Mapping[str, Any], where: str) -> Condition:
     if not found:
         message = f"{where}: {quantity} is compared with nothing; give one of {', '.join(RELATIONS)}"
         raise SpecError(message)
+    _check_range(table, where)
     return found[0] if len(found) == 1 else AllOf(tuple(found))
+
+
+def _check_range(table: Mapping[str, Any], where: str) -> None:
+    least = [table[name] for name in ("at_least", "more_than") if name in table]
+    most = [table[name] for name in ("at_most", "below") if name in table]
+    if least and most and max(least) >= min(most):
+        message = f"{where}: nothing is both from {max(least)} on and up to {min(most)}; exchange or correct them"
+        raise SpecError(message)
 
 
 def _related(quantity: str, relation: Relation, value: object, where: str) -> Comparison:
@@ -154,7 +170,7 @@ def _related(quantity: str, relation: Relation, value: object, where: str) -> Co
 def positive(value: object, where: str) -> Fraction:
     """Return `value` exactly; raise SpecError naming `where` if it is no finite number above 0."""
     number = not isinstance(value, bool) and isinstance(value, int | Decimal)
-    if not number or not Decimal(str(value)).is_finite() or Decimal(str(value)) <= 0:
+    if not number or not 0 < float(str(value)) < math.inf:
         message = f"{where} {written(value)} must be a finite number above 0, without quotes"
         raise SpecError(message)
     return Fraction(str(value))
@@ -200,6 +216,11 @@ def _named(table: Mapping[str, Any], where: str) -> Condition:
     return NamedChip(tuple(_text(chip, f"{where}: chips") for chip in chips), equivalent)
 
 
+def _unsettled(table: Mapping[str, Any], where: str) -> Condition:
+    _only(table, ("unsettled",), where)
+    return Unsettled(_text(table["unsettled"], f"{where}: unsettled"))
+
+
 def _text(value: object, where: str) -> str:
     if isinstance(value, str) and value.strip():
         return value
@@ -209,4 +230,5 @@ def _text(value: object, where: str) -> str:
 
 _READERS: Final = MappingProxyType(
     {"quantity": _comparison, "flag": _flag, "all": _several, "any": _several, "rule": _met_by, "chips": _named}
+    | {"unsettled": _unsettled}
 )

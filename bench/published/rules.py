@@ -169,6 +169,9 @@ _AS_WRITTEN: Final = tuple(
 
 def _outcome(table: object, effect: Effect, where: str) -> Outcome:
     raw = convert(table, _RawOutcome, where)
+    if not raw.name.strip():
+        message = f"{where}: name is empty; say which paragraph it is"
+        raise SpecError(message)
     return Outcome(
         raw.name, read_condition(raw.when, f"{where}: when"), raw.effect or effect, raw.since, raw.until
     )
@@ -182,6 +185,9 @@ def _check_dates(raw: _RawRule, outcomes: Sequence[Outcome], where: str) -> None
         message = f'{where}: effective is missing; only a grade = "bill" never came into force'
         raise SpecError(message)
     _check_order(raw.effective, raw.until, where)
+    if raw.compliance and raw.effective and raw.compliance < raw.effective:
+        message = f"{where}: compliance {raw.compliance} is before effective {raw.effective}; correct one of them"
+        raise SpecError(message)
     by_name: dict[str, list[Outcome]] = {}
     for index, outcome in enumerate(outcomes):
         _check_order(outcome.since, outcome.until, f"{where}: outcomes[{index}]", first="since")
@@ -201,28 +207,41 @@ def _check_order(since: date | None, until: date | None, where: str, *, first: s
 
 def _check_references(rule: Rule, rules: Mapping[str, Rule]) -> None:
     met_by = [part for part in rule.conditions() if isinstance(part, MetBy)]
-    for name in (rule.excepts, rule.replaces, *(part.rule for part in met_by)):
-        if name is not None and name not in rules:
-            message = f"{rule.path}: rule {name!r} is not here{did_you_mean(name, rules)}"
+    others = [name for name in rules if name != rule.id]
+    named = [("excepts", rule.excepts), ("replaces", rule.replaces), *(("rule", part.rule) for part in met_by)]
+    for field, name in named:
+        if name is not None and name not in others:
+            what = "is this rule itself; refer to another"
+            if name != rule.id:
+                what = f"is not here{did_you_mean(name, others)}"
+            message = f"{rule.path}: {field} {name!r} {what}"
             raise SpecError(message)
+    if rule.excepts is not None and rules[rule.excepts].excepts is not None:
+        message = f"{rule.path}: excepts {rule.excepts!r}, itself an exception; name the rule that it excepts"
+        raise SpecError(message)
     for part in met_by:
-        if any(isinstance(inner, MetBy) for inner in rules[part.rule].conditions()):
-            message = f"{rule.path}: rule {part.rule!r} itself refers to a rule; refer to that one instead"
-            raise SpecError(message)
-        names = [outcome.name for outcome in rules[part.rule].outcomes]
-        if part.outcome is not None and not any(is_part_of(name, part.outcome) for name in names):
-            message = (
-                f"{rule.path}: outcome {part.outcome!r} is none of {part.rule}{did_you_mean(part.outcome, names)}"
-            )
-            raise SpecError(message)
-    if rule.replaces is not None and rule.effective is not None:
-        replaced = rules[rule.replaces]
-        if replaced.until is None or replaced.until >= rule.effective:
-            message = (
-                f"{rule.path}: effective {rule.effective} overlaps {replaced.id}, which it replaces and which "
-            )
-            message += f"holds until {replaced.until or 'today'}; give {replaced.id} an until before that day"
-            raise SpecError(message)
+        _check_met_by(rule, part, rules[part.rule])
+    if rule.replaces is not None:
+        _check_succession(rule, rules[rule.replaces])
+
+
+def _check_met_by(rule: Rule, part: MetBy, other: Rule) -> None:
+    if any(isinstance(inner, MetBy) for inner in other.conditions()):
+        message = f"{rule.path}: rule {other.id!r} itself refers to a rule; refer to that one instead"
+        raise SpecError(message)
+    names = [outcome.name for outcome in other.outcomes]
+    if part.outcome is not None and not any(is_part_of(name, part.outcome) for name in names):
+        message = f"{rule.path}: outcome {part.outcome!r} is none of {other.id}{did_you_mean(part.outcome, names)}"
+        raise SpecError(message)
+
+
+def _check_succession(rule: Rule, replaced: Rule) -> None:
+    if rule.effective is not None and (replaced.until is None or replaced.until >= rule.effective):
+        message = (
+            f"{rule.path}: effective {rule.effective} overlaps {replaced.id}, which it replaces and which holds "
+        )
+        message += f"until {replaced.until or 'today'}; give {replaced.id} an until before that day"
+        raise SpecError(message)
 
 
 def _known_until(folders: Sequence[Path]) -> date:

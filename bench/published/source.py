@@ -61,14 +61,25 @@ def specs_folders(overlay: Path | None) -> tuple[Path, ...]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the content of one TOML file, numbers with a point as exact Decimals."""
+    return parse_toml(read_text(path), path)
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file; raise SpecError saying why it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror}); check that it exists and its permissions"
         raise SpecError(message) from error
     except UnicodeDecodeError as error:
         message = f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8"
         raise SpecError(message) from error
+
+
+def parse_toml(text: str, path: Path) -> dict[str, Any]:
+    """Return TOML's content, numbers with a point as exact Decimals; `path` is where it stands."""
+    try:
+        return tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
         message = f"{path}: not valid TOML: {one_line(error)}"
         raise SpecError(message) from error
@@ -85,7 +96,7 @@ def convert(table: object, kind: type[_T], where: str) -> _T:
             message = f"{where}: unknown key {key!r}{did_you_mean(key, known)}"
             raise SpecError(message)
     try:
-        return msgspec.convert(table, kind)
+        return msgspec.convert(table, kind, builtin_types=(date, Decimal))  # of which TOML has its own
     except msgspec.ValidationError as error:
         message = f"{where}: {_complaint(error, table, kind)}"
         raise SpecError(message) from error
