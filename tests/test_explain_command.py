@@ -68,7 +68,7 @@ def test_the_sections_stand_in_the_order_in_which_a_reader_asks(name: str) -> No
 
 
 @pytest.mark.parametrize("name", ["table", "md", "latex", "html"])
-@pytest.mark.parametrize("subject", [("h20-96gb",), DESIGN, ("h20-96gb", *ARTICLE)])
+@pytest.mark.parametrize("subject", [("h20-96gb",), (*H20, *H20_LINKS), ("h20-96gb", *ARTICLE)])
 def test_the_words_are_careful_in_every_format(name: str, subject: tuple[str, ...]) -> None:
     text = " ".join(stdout(*subject, "--format", name).split())
     assert [word for word in WORDS if word.lower() not in text.lower()] == []

@@ -198,7 +198,8 @@ def test_a_rule_is_told_with_title_citation_grade_dates_note_and_address() -> No
         url="https://a.org/b",
     )
     text = rule_note(rule)
-    assert text.startswith("r-1: A rule (1 FR 2; grade: published; public 2023-10-25; compliance due 2023-12-01)")
+    assert text.startswith("r-1: A rule (1 FR 2; grade: published; public 2023-10-25)")
+    assert in_force_text(rule).endswith(", compliance due 2023-12-01")
     assert "So it is." in text
     assert re.search(r"https://a\.org/b(?!\.\w)", text)
     bare = rule_note(rule._replace(note=None, url=None, published=None, compliance=None))

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 from bench.analysis.design import Design, design_of
-from bench.analysis.export_rule import Verdict, judge
+from bench.analysis.export_rule import Verdict, judge, outcome_of
 from bench.published.chips import Chip
 from bench.published.figures import FIGURES, Figure, Value
 from bench.published.rules import RuleBook
@@ -59,7 +59,6 @@ def flips(
     found = []
     for other in candidates:
         for before, day in zip(verdicts, days, strict=True):
-            after = judge(other.design, before.rule, book, day)
-            if (after.met, after.outcome) != (before.met, before.outcome):
-                found.append(Flip(other, before, after))
+            if outcome_of(other.design, before.rule, book, day) != (before.met, before.outcome):
+                found.append(Flip(other, before, judge(other.design, before.rule, book, day)))
     return tuple(found)

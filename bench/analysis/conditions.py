@@ -142,7 +142,7 @@ def _met_by(condition: MetBy, world: World, book: RuleBook, day: date) -> Answer
     if condition.outcome is not None and not is_part_of(found.outcome or "", condition.outcome):
         asked = [branch for branch in found.branches if is_part_of(branch.name, condition.outcome)]
         answer = _concluded(asked, found.applies).answer
-        if answer.met:  # but another paragraph comes first, which is no matter of one number
+        if found.outcome is not None:  # met by another paragraph: no one number brings the asked one in its place
             answer = Answer(met=False, slack=None, gap=None, leaves=found.answer.leaves)
     leaf = Leaf(condition, answer.met, answer.gap, found.outcome, answer.leaves)
     return Answer(answer.met, answer.slack, answer.gap, (leaf,))
@@ -194,8 +194,8 @@ def _any(answers: Sequence[Answer]) -> Answer:
     """One must be met. It is as far from changing as the furthest met one, or as near as the nearest unmet one."""
     met = [answer for answer in answers if answer.met]
     if met:
-        fixed = next((answer for answer in met if answer.slack is None), None)
-        return fixed or max(met, key=_slack)
+        best = next((answer for answer in met if answer.slack is None), None) or max(met, key=_slack)
+        return _resting_on(best, [best, *met], met=True)
     nearest = _nearest(answers)
     return _resting_on(nearest, [nearest, *answers], met=False)
 

@@ -26,6 +26,7 @@ FORMATS: Final = MappingProxyType(
     }
 )  # fmt: skip
 _PCIE_LANES: Final = 16
+_PCIE_DOUBLES: Final = 3  # the generation from which on the rate is a power of two
 
 
 class Span(NamedTuple):
@@ -89,7 +90,7 @@ class Design(NamedTuple):
 
     `tpp` is a lower bound where a format's rate was not published. `density` None: there is no applicable die
     area, so no performance density. `io` holds one or two readings. `data_centre` holds True, False or both,
-    when no maker's page decides. Bandwidths are in GB/s, `die_area` in mm2.
+    when no maker's page decides. Bandwidths are in GB/s, `die_area` in mm2. None: the chip has no such thing.
     """
 
     label: str
@@ -99,8 +100,8 @@ class Design(NamedTuple):
     die_area: Span | None
     density: Span | None
     io: tuple[Reading, ...]
-    memory_bandwidth: Span
-    transistors: Span
+    memory_bandwidth: Span | None
+    transistors: Span | None
     hbm: bool | None
     data_centre: tuple[bool, ...]
 
@@ -111,7 +112,7 @@ class Design(NamedTuple):
             "performance_density": self.density,
             "io": io,
             "memory_bandwidth": self.memory_bandwidth,
-            "io_plus_memory_bandwidth": self.memory_bandwidth.plus(io),
+            "io_plus_memory_bandwidth": io if self.memory_bandwidth is None else self.memory_bandwidth.plus(io),
             "memory_bandwidth_density": unpublished("package area"),
             "transistors": self.transistors,
         }
@@ -137,8 +138,8 @@ def design_of(chip: Chip, full: Chip | None = None) -> Design:
         die_area=area,
         density=_density(tpp, area),
         io=_readings(_span(chip, "nvlink"), _pcie(chip)),
-        memory_bandwidth=_span(chip, "memory_bandwidth") or exactly(Fraction(0)),
-        transistors=_span(chip, "transistors") or exactly(Fraction(0)),
+        memory_bandwidth=_span(chip, "memory_bandwidth"),
+        transistors=_span(chip, "transistors"),
         hbm=_has_hbm(chip),
         data_centre=_markets(chip.designed_for),
     )
@@ -180,6 +181,17 @@ def imagined(  # noqa: PLR0913 - one keyword a quantity, as a data sheet has the
         hbm=None,
         data_centre=(not consumer,),
     )
+
+
+def unpublished_rates(chip: Chip, full: Chip) -> tuple[Rate, ...]:
+    """Return the whole part's rates that nobody published for the cut one, though others of the format were.
+
+    Only those that would raise the cut part's processing performance: a format counts by what is published of it.
+    """
+    best = max((rate.tpp for rate in _rates(chip)), default=Fraction(0))
+    names = {name for names in FORMATS.values() if _settled(chip, names) for name in names}
+    unknown = {name for name in names if name in chip.figures and chip.figures[name].status == "unknown"}
+    return tuple(rate for rate in _rates(full) if rate.name in unknown and rate.tpp > best)
 
 
 def value_of(figure: Figure, value: object) -> Fraction | None:
@@ -246,14 +258,15 @@ def _density(tpp: Span, area: Span | None) -> Span | None:
 
 
 def _pcie(chip: Chip) -> Span | None:
-    """Return both directions of a 16-lane slot in GB/s: 8 GT/s a lane in generation 3, doubling with each.
+    """Return both directions of a 16-lane slot in GB/s at the line rate, before encoding, as sheets print it.
 
-    The line rate, before encoding, as data sheets print it: 128 GB/s for generation 5.
+    8 GT/s a lane in generation 3, doubling with each: 128 GB/s for generation 5. 1 and 2 had 2.5 and 5 GT/s.
     """
     span = _span(chip, "pcie")
     if span is None or not span.exact:
         return span
-    gigatransfers = Fraction(2) ** int(span.low)
+    generation = int(span.low)
+    gigatransfers = Fraction(2) ** generation if generation >= _PCIE_DOUBLES else Fraction(5, 4) * 2**generation
     return exactly(2 * gigatransfers * _PCIE_LANES / 8)
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from bench.analysis.alternatives import Flip, flips, others
-from bench.analysis.design import Design, design_of, value_of
+from bench.analysis.design import Design, Rate, design_of, unpublished_rates, value_of
 from bench.analysis.export_rule import Verdict, default_day, judge
 from bench.analysis.headroom import Ceiling, ceilings
 from bench.published.chips import Catalogue, Chip
@@ -54,7 +54,8 @@ class Story(NamedTuple):
     """What is to be told of a chip, or of a design that does not exist (`chip` None).
 
     `day` None: every rule by its text of the last day that it held, bills too. `whole` is the chip that it was cut
-    from, `offspring` those that were cut from it. `tried` counts the other published values that were tried.
+    from, `offspring` those that were cut from it. `tried` counts the other published values that were tried;
+    `unpublished` are rates of the whole part that would raise the TPP if this one had them.
     """
 
     design: Design
@@ -70,6 +71,7 @@ class Story(NamedTuple):
     events: tuple[Event, ...]
     flips: tuple[Flip, ...]
     tried: int
+    unpublished: tuple[Rate, ...] = ()
 
     @property
     def followed(self) -> bool:
@@ -89,6 +91,7 @@ def story_of(chip: Chip, catalogue: Catalogue, book: RuleBook, events: Sequence[
         compared=() if whole is None else compared(chip, whole),
         flips=flips(candidates, told.verdicts, book, days),
         tried=len(candidates),
+        unpublished=() if whole is None else unpublished_rates(chip, whole),
     )
 
 

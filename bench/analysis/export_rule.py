@@ -6,22 +6,28 @@ differ it is unknown, and the reason names what it depends on. This is arithmeti
 advice.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from fractions import Fraction
-from itertools import pairwise, product
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from bench.analysis.conditions import Gap, RuleAnswer, World, apply
+from bench.analysis.conditions import Gap, Leaf, RuleAnswer, World, apply
 from bench.analysis.design import Design, Span
-from bench.analysis.reasons import depends_on, either_way, not_followed, plain_reason, unpublished_reason
-from bench.published.conditions import Comparison, Condition, Flag, MetBy, NamedChip, Unsettled
+from bench.analysis.margin import nearest_flip
+from bench.analysis.reasons import (
+    TOO_MANY,
+    depends_on,
+    either_way,
+    no_paragraph,
+    not_followed,
+    plain_reason,
+    unpublished_reason,
+)
+from bench.analysis.worlds import QUESTIONS, TooManyWorlds, worlds
+from bench.published.conditions import Comparison, Flag, MetBy, NamedChip, Unsettled
 from bench.published.rules import Effect, Rule, RuleBook
 
-# What a world may answer either way that is no quantity.
-QUESTIONS: Final = ("reading", "data_centre", "hbm", "equivalent", "ends", "unsettled")
 _T = TypeVar("_T")
-_IO: Final = ("io", "io_plus_memory_bandwidth")
 
 
 class Paragraph(NamedTuple):
@@ -36,9 +42,11 @@ class Verdict(NamedTuple):
     """Whether a rule's adverse test is met; None: unknown.
 
     `outcome` is the paragraph that is met, None also where worlds differ in it; `effect` what follows, "none"
-    where nothing does, None where that is unknown. `margin` is to the nearest threshold of the paragraph that is
-    met, or else of the one nearest to being met; None where no single number decides. `missing` names the
-    unpublished figures on which the outcome depends.
+    where nothing does, None where that is unknown. `margin` is to the nearest threshold at which the verdict would
+    change if that quantity alone moved (density moving with TPP); of a rule that several numbers miss, it is that
+    of the number furthest from its threshold; None where no number decides. `missing` names the unpublished
+    figures on which the outcome depends, `questions` what else it depends on. `possible_exception` is one of which
+    it is unknown whether it is open.
     """
 
     rule: Rule
@@ -49,72 +57,140 @@ class Verdict(NamedTuple):
     reason: str
     margin: Gap | None
     paragraphs: tuple[Paragraph, ...]
-    missing: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    possible_exception: str | None = None
 
 
 class Case(NamedTuple):
-    """A world, how each open question is answered in it, and what the rule says there."""
+    """A world, how each open choice is made in it, and what the rule says there."""
 
     choices: Mapping[str, Any]
+    world: World
     said: RuleAnswer
+
+
+class Open(NamedTuple):
+    """What the published figures leave open of a design: questions, and quantities with their lower bounds."""
+
+    questions: frozenset[str]
+    bounds: Mapping[str, Fraction]
+
+    def settles(self, leaf: Leaf) -> bool:
+        """Whether a leaf's answer holds whatever the open figures are, so that it may stand as a reason."""
+        match leaf.condition:
+            case Flag(flag=flag):
+                return flag not in self.questions
+            case NamedChip(or_equivalent=or_equivalent):
+                return not (or_equivalent and "equivalent" in self.questions)
+            case Unsettled():
+                return False
+            case MetBy():
+                return all(self.settles(inner) for inner in leaf.because)
+            case Comparison() as comparison:
+                return self._holds(comparison, leaf)
+
+    def _holds(self, comparison: Comparison, leaf: Leaf) -> bool:
+        if leaf.gap is None or comparison.quantity not in self.bounds:
+            return True
+        upward = comparison.relation in ("at_least", "more_than")
+        at_bound = 0 < leaf.gap.value == self.bounds[comparison.quantity]
+        return at_bound and comparison.most is None and leaf.met == upward
 
 
 def judge(design: Design, rule: Rule, book: RuleBook, day: date) -> Verdict:
     """Return the verdict of `rule`, by its text of `day`, on `design`; unknown for a day that nobody looked at."""
-    if day > book.known_until:
-        return Verdict(rule, None, None, None, None, not_followed(book.known_until, day), None, (), ())
-    cases = list(_cases(design, rule, book, day))
+    if day > book.known_until or (rule.effective is not None and rule.effective > book.known_until):
+        return _undecided(rule, not_followed(book.known_until, day))
+    if not any(outcome.holds_on(day) for outcome in rule.outcomes):
+        return Verdict(rule, False, None, None, "none", no_paragraph(day), None, ())  # noqa: FBT003
+    try:
+        cases = _cases(design, rule, book, day)
+    except TooManyWorlds:
+        return _undecided(rule, TOO_MANY)
+    return _verdict(design, rule, book, day, cases)
+
+
+def outcome_of(design: Design, rule: Rule, book: RuleBook, day: date) -> tuple[bool | None, str | None]:
+    """Return whether a rule is met and its outcome, as `judge` does, without saying why."""
+    try:
+        said = [apply(rule, world, book, day) for _, world in worlds(design, rule, book)]
+    except TooManyWorlds:
+        return None, None
+    return _agreed(one.answer.met for one in said), _agreed(one.outcome for one in said)
+
+
+def _undecided(rule: Rule, reason: str) -> Verdict:
+    return Verdict(rule, None, None, None, None, reason, None, ())
+
+
+def _cases(design: Design, rule: Rule, book: RuleBook, day: date) -> list[Case]:
+    return [Case(choices, world, apply(rule, world, book, day)) for choices, world in worlds(design, rule, book)]
+
+
+def _verdict(design: Design, rule: Rule, book: RuleBook, day: date, cases: Sequence[Case]) -> Verdict:
     met = _agreed(case.said.answer.met for case in cases)
-    outcomes = dict.fromkeys(case.said.outcome for case in cases)
+    outcomes = list(dict.fromkeys(case.said.outcome for case in cases))
     deciding = _deciding(cases)
-    known = _known(design)
-    base = _telling(cases, met, known).said
+    left_open = _left_open(design, cases)
+    telling = _telling(cases, met, left_open)
+    spans = _spans(design, telling)
+    exceptions = _exceptions(design, rule, book, day) if met else {}
+    margin = None
+    if not {*deciding} & {*QUESTIONS}:
+        margin = nearest_flip(design, rule, book, day, world=telling.world, spans=spans, met=met)
+    if met is False and margin is None:
+        margin = _furthest(telling.said, left_open)
     return Verdict(
         rule=rule,
         met=met,
         outcome=_agreed(outcomes),
-        exception=_exception(design, rule, book, day) if met else None,
+        exception=next((name for name, is_open in exceptions.items() if is_open), None),
         effect=_effect(rule, outcomes) if met else "none" if met is False else None,
-        reason=_reason(design, cases, deciding, known) if deciding else plain_reason(base, known),
-        margin=_margin(base.answer.gap, met, deciding, known),
-        paragraphs=_paragraphs(cases),
+        reason=_reason(design, cases, deciding, left_open, telling),
+        margin=margin if met is not None or (margin and margin.quantity in _with_what_follows(deciding)) else None,
+        paragraphs=_paragraphs(cases, left_open),
         missing=_missing(design, deciding) if len(outcomes) > 1 else (),
+        questions=tuple(name for name in deciding if name in QUESTIONS),
+        possible_exception=next((name for name, is_open in exceptions.items() if is_open is None), None),
     )
 
 
-def _known(design: Design) -> Callable[[Gap], bool]:
-    """Return whether a compared value is published, and not one of those that were tried."""
+def _furthest(said: RuleAnswer, left_open: Open) -> Gap | None:
+    """Return, where more than one number misses, how far the one misses that is furthest from its threshold."""
+    gap = said.answer.gap
+    return gap if gap is not None and gap.quantity not in left_open.bounds else None
+
+
+def _with_what_follows(deciding: Sequence[str]) -> set[str]:
+    return {*deciding} | ({"performance_density"} if "tpp" in deciding else set())
+
+
+def _left_open(design: Design, cases: Sequence[Case]) -> Open:
+    choices = {name: {case.choices[name] for case in cases} for name in cases[0].choices}
+    questions = frozenset(name for name, answers in choices.items() if name in QUESTIONS and len(answers) > 1)
     spans = [entry for reading in design.io for entry in design.quantities(reading.span).items()]
-    bounds = {name: span.low for name, span in spans if span is not None and not span.exact}
-    return lambda gap: gap.quantity not in bounds or 0 < gap.value == bounds[gap.quantity]
+    return Open(questions, {name: span.low for name, span in spans if span is not None and not span.exact})
 
 
-def _telling(cases: Sequence[Case], met: bool | None, known: Callable[[Gap], bool]) -> Case:  # noqa: FBT001
+def _spans(design: Design, case: Case) -> Mapping[str, Span | None]:
+    """Return the quantities under the reading of I/O that is taken in `case`."""
+    reading = next(reading for reading in design.io if reading.label == case.choices["reading"])
+    return design.quantities(reading.span)
+
+
+def _telling(cases: Sequence[Case], met: bool | None, left_open: Open) -> Case:  # noqa: FBT001 - three-valued
     """Return the case that says most of a verdict that all share, else the first.
 
-    It is the one with the fewest comparisons of values that were only tried, and of those the nearest to changing.
+    It is the one with the fewest reasons that only hold in some worlds, and of those the nearest to changing.
     """
-    if met is None:
-        return cases[0]
 
     def rank(case: Case) -> tuple[int, bool, Fraction]:
         answer = case.said.answer
-        tried = sum(leaf.gap is not None and not known(leaf.gap) for leaf in answer.leaves)
-        return tried, answer.slack is None, abs(answer.slack or Fraction(0))
+        doubtful = sum(not left_open.settles(leaf) for leaf in answer.leaves)
+        return doubtful, answer.slack is None, abs(answer.slack or Fraction(0))
 
-    return min(cases, key=rank)
-
-
-def _margin(
-    gap: Gap | None,
-    met: bool | None,  # noqa: FBT001 - three-valued
-    deciding: Sequence[str],
-    known: Callable[[Gap], bool],
-) -> Gap | None:
-    """Return the margin of a verdict; of an unknown one, that of the lower bound on which it depends."""
-    if gap is None or not known(gap) or {*deciding} & {*QUESTIONS}:
-        return None
-    return gap if met is not None or gap.quantity in deciding else None
+    return cases[0] if met is None else min(cases, key=rank)
 
 
 def _agreed(answers: Iterable[_T]) -> _T | None:
@@ -132,102 +208,33 @@ def _effect(rule: Rule, outcomes: Iterable[str | None]) -> Effect | None:
     return _agreed(part.effect for part in rule.outcomes if part.name in {*outcomes})
 
 
-def _exception(design: Design, rule: Rule, book: RuleBook, day: date) -> str | None:
-    """Return the name of the licence exception that is open beside a rule that is met, None if none surely is."""
+def _exceptions(design: Design, rule: Rule, book: RuleBook, day: date) -> dict[str, bool | None]:
+    """Return whether each licence exception from a rule is open to a design; None: unknown."""
+    found = {}
     for other in book.exceptions_to(rule):
-        verdict = judge(design, other, book, day)
-        if verdict.met:
-            return verdict.outcome
-    return None
+        met, outcome = outcome_of(design, other, book, day)
+        found[outcome or other.outcomes[0].name] = met
+    return found
 
 
-def _paragraphs(cases: Sequence[Case]) -> tuple[Paragraph, ...]:
+def _paragraphs(cases: Sequence[Case], left_open: Open) -> tuple[Paragraph, ...]:
+    def published(gap: Gap | None) -> Gap | None:
+        bound = None if gap is None else left_open.bounds.get(gap.quantity)
+        return gap if gap is None or bound is None or 0 < gap.value == bound else None
+
     return tuple(
-        Paragraph(branch.name, _agreed(case.said.branches[i].answer.met for case in cases), branch.answer.gap)
+        Paragraph(
+            branch.name,
+            _agreed(case.said.branches[i].answer.met for case in cases),
+            published(branch.answer.gap),
+        )
         for i, branch in enumerate(cases[0].said.branches)
     )
 
 
-def _cases(design: Design, rule: Rule, book: RuleBook, day: date) -> Iterator[Case]:
-    for choices, world in worlds(design, rule, book):
-        yield Case(choices, apply(rule, world, book, day))
-
-
-def worlds(design: Design, rule: Rule, book: RuleBook) -> Iterator[tuple[Mapping[str, Any], World]]:
-    """Yield every way in which what `rule` asks of `design` may be, first the one of lowest numbers.
-
-    A quantity without an upper end is tried at its lower bound and at every threshold above, and between and
-    beyond them where some comparison makes a difference there: no other value could change an answer. Quantities
-    are varied one by one, TPP and performance density too, so that a verdict may stay unknown that a finer
-    argument would settle; it is never wrong.
-    """
-    asked = list(asked_by(rule, book))
-    compared: dict[str, list[Comparison]] = {}
-    for part in asked:
-        if isinstance(part, Comparison):
-            compared.setdefault(part.quantity, []).append(part)
-    questions = _questions(design, asked)
-    for reading in design.io if {*compared} & {*_IO} else design.io[:1]:
-        spans = design.quantities(reading.span)
-        values = {name: _representatives(spans[name], comparisons) for name, comparisons in compared.items()}
-        for answers in product(*questions.values(), *values.values()):
-            choices = dict(zip([*questions, *values], answers, strict=True))
-            yield {"reading": reading.label, **choices}, _world(design, choices)
-
-
-def _world(design: Design, choices: Mapping[str, Any]) -> World:
-    flags = {name: bool(choices.get(name)) for name in ("data_centre", "hbm")}
-    return World(
-        design.id,
-        {name: value for name, value in choices.items() if name not in QUESTIONS},
-        {**flags, "memory_stack": False},
-        bool(choices.get("equivalent")),
-        bool(choices.get("ends")),
-        bool(choices.get("unsettled")),
-    )
-
-
-def asked_by(rule: Rule, book: RuleBook) -> Iterator[Condition]:
-    """Yield every condition of a rule, and of the rule that it refers to."""
-    for part in rule.conditions():
-        if isinstance(part, MetBy):
-            yield from book.rule(part.rule).conditions()
-        yield part
-
-
-def _questions(design: Design, asked: Sequence[Condition]) -> dict[str, Sequence[bool]]:
-    flags = {part.flag for part in asked if isinstance(part, Flag)}
-    found: dict[str, Sequence[bool]] = {}
-    if "data_centre" in flags:
-        found["data_centre"] = design.data_centre
-    if "hbm" in flags:
-        found["hbm"] = (True, False) if design.hbm is None else (design.hbm,)
-    lists = [part for part in asked if isinstance(part, NamedChip)]
-    if any(part.or_equivalent for part in lists):
-        found["equivalent"] = (False, True)
-    if any(isinstance(part, Comparison) and part.most is not None for part in asked):
-        found["ends"] = (True, False)
-    if any(isinstance(part, Unsettled) for part in asked):
-        found["unsettled"] = (True, False)
-    return found
-
-
-def _representatives(span: Span | None, comparisons: Sequence[Comparison]) -> Sequence[Fraction | None]:
-    """Return values of a quantity, its lower bound first, one for every possible value that could matter."""
-    if span is None:
-        return (None,)
-    if span.exact:
-        return (span.low,)
-    thresholds = {threshold for comparison in comparisons for threshold in comparison.thresholds}
-    above = [span.low, *sorted(threshold for threshold in thresholds if threshold > span.low)]
-    if all(comparison.relation in ("at_least", "below") for comparison in comparisons):
-        return above  # every answer holds from one of these up to the next
-    return [*above, *((one + other) / 2 for one, other in pairwise(above)), above[-1] + 1]
-
-
 def _rest(choices: Mapping[str, Any], name: str) -> tuple[Any, ...]:
     """Return all choices but `name`; with a reading of I/O go the quantities that it makes."""
-    left_out = {name, *_IO} if name == "reading" else {name}
+    left_out = {name, "io", "io_plus_memory_bandwidth"} if name == "reading" else {name}
     return tuple(value for key, value in choices.items() if key not in left_out)
 
 
@@ -262,13 +269,16 @@ def _outcome(case: Case) -> object:
     return case.said.outcome
 
 
-def _reason(design: Design, cases: Sequence[Case], deciding: Sequence[str], known: Callable[[Gap], bool]) -> str:
+def _reason(design: Design, cases: Sequence[Case], deciding: Sequence[str], left_open: Open, telling: Case) -> str:
+    if not deciding:
+        return plain_reason(telling.said, left_open.settles)
     questions = [name for name in deciding if name in QUESTIONS]
     quantities = [name for name in deciding if name not in QUESTIONS]
-    outcomes = dict.fromkeys(case.said.outcome for case in cases)
-    either = [] if None in outcomes else [f"{' or '.join(filter(None, outcomes))}"]
+    outcomes = list(dict.fromkeys(case.said.outcome for case in cases))
+    either = [] if None in outcomes else [" or ".join(filter(None, outcomes))]
     if not quantities:
-        return "; ".join([*either, *(either_way(name, _differing(cases, name), known) for name in questions)])
+        shown = left_open._replace(questions=frozenset()).settles
+        return "; ".join([*either, *(either_way(name, _differing(cases, name), shown) for name in questions)])
     unpublished = unpublished_reason(design, quantities, _missing(design, deciding))
     # Where a quantity is open its ends are among the values that are tried, and that is no question of its own.
     return "; ".join([*either, unpublished, *(depends_on(name) for name in questions if name != "ends")])

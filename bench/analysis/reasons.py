@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
-from bench.analysis.conditions import Gap, Leaf, RuleAnswer
+from bench.analysis.conditions import Leaf, RuleAnswer
 from bench.analysis.design import Design, Span
 from bench.published.conditions import FLAGS, QUANTITIES, Comparison, Flag, MetBy, NamedChip, Relation, Unsettled
 
@@ -31,8 +31,11 @@ _ANSWERS: Final = MappingProxyType(
     | {"unsettled": ("at worst", "at best")}
 )
 _NAMES: Final = MappingProxyType({"nvlink": "NVLink", "pcie": "PCIe"})
+TOO_MANY: Final = "too many of the figures that it looks at are open"
+_EITHER_WAY: Final = "whatever the open figures are"
 _DIGITS: Final = 3
 _EXACT_DIGITS: Final = 9
+_IN_FULL: Final = 60  # digits: more than a figure and a bit length can make
 _SEPARATED: Final = 100_000
 _MOST_DIGITS: Final = 28  # as many as a Decimal has here
 
@@ -54,16 +57,23 @@ def number(value: Fraction, against: Fraction | None = None) -> str:
     return _grouped(exact)
 
 
+def exact(value: Fraction) -> str:
+    """Return a number in full where it ends, as those that sheets print do; else as `number` does."""
+    with localcontext(prec=_IN_FULL):
+        whole = (Decimal(value.numerator) / Decimal(value.denominator)).normalize()
+        return _grouped(whole) if Fraction(whole) == value else number(value)
+
+
 def _grouped(value: Decimal) -> str:
     return f"{value:,f}" if abs(value) >= _SEPARATED else f"{value:f}"
 
 
-def plain_reason(said: RuleAnswer, known: Callable[[Gap], bool]) -> str:
+def plain_reason(said: RuleAnswer, settled: Callable[[Leaf], bool]) -> str:
     """Return why a rule is met or not: the comparisons that decide, after the paragraph in which they stand.
 
-    Comparisons whose value is not `known` are left out: they were only tried.
+    What is not `settled`, as it holds in this world only, is left out.
     """
-    texts = list(dict.fromkeys(leaf_text(leaf, known) for leaf in said.answer.leaves if _shown(leaf, known)))
+    texts = list(dict.fromkeys(leaf_text(leaf, settled) for leaf in said.answer.leaves if settled(leaf)))
     if said.outcome is not None:
         name = [said.outcome] if len({branch.name for branch in said.branches}) > 1 or not texts else []
         return ": ".join([*name, *([", ".join(texts)] if texts else [])])
@@ -71,14 +81,10 @@ def plain_reason(said: RuleAnswer, known: Callable[[Gap], bool]) -> str:
     nearest = [branch.name for branch in said.branches if branch.answer.slack == said.answer.slack]
     if looked_at and len(said.branches) > 1 and said.answer.slack is not None:
         return f"nearest is {nearest[0]}: {' and '.join(texts)}"
-    return " and ".join(texts)
+    return " and ".join(texts) or _EITHER_WAY
 
 
-def _shown(leaf: Leaf, known: Callable[[Gap], bool]) -> bool:
-    return not isinstance(leaf.condition, Comparison) or leaf.gap is None or known(leaf.gap)
-
-
-def leaf_text(leaf: Leaf, known: Callable[[Gap], bool]) -> str:
+def leaf_text(leaf: Leaf, settled: Callable[[Leaf], bool]) -> str:
     """Return one comparison or question with its answer: 'TPP 2368 < 2400'."""
     match leaf.condition:
         case Flag(flag=flag, wanted=wanted):
@@ -88,7 +94,7 @@ def leaf_text(leaf: Leaf, known: Callable[[Gap], bool]) -> str:
         case Unsettled(what=what):
             return what
         case MetBy() as other:
-            return _other_rule(other, leaf, known)
+            return _other_rule(other, leaf, settled)
         case Comparison() as comparison:
             return _comparison_text(comparison, leaf)
 
@@ -105,17 +111,17 @@ def _comparison_text(comparison: Comparison, leaf: Leaf) -> str:
     return f"{name} {value} {sign} {threshold} {unit}".rstrip()
 
 
-def _other_rule(condition: MetBy, leaf: Leaf, known: Callable[[Gap], bool]) -> str:
+def _other_rule(condition: MetBy, leaf: Leaf, settled: Callable[[Leaf], bool]) -> str:
     if leaf.met:
         return f"{leaf.outcome} of {condition.rule} is met"
     if leaf.outcome is not None:
         return f"{condition.rule} is met by {leaf.outcome}, not by {condition.outcome}"
     what = f"{condition.outcome} of {condition.rule}" if condition.outcome else condition.rule
-    why = " and ".join(leaf_text(inner, known) for inner in leaf.because if _shown(inner, known))
+    why = " and ".join(leaf_text(inner, settled) for inner in leaf.because if settled(inner))
     return f"{what} is not met{f' ({why})' if why else ''}"
 
 
-def either_way(question: str, answers: Mapping[Any, RuleAnswer], known: Callable[[Gap], bool]) -> str:
+def either_way(question: str, answers: Mapping[Any, RuleAnswer], settled: Callable[[Leaf], bool]) -> str:
     """Return how the verdict depends on a question that the published text or figures leave open."""
     if question == "equivalent":
         return "it does not name this chip, and what counts as an equivalent was not published"
@@ -123,8 +129,13 @@ def either_way(question: str, answers: Mapping[Any, RuleAnswer], known: Callable
     for answer, said in answers.items():
         label = str(answer) if question == "reading" else _ANSWERS[question][0 if answer else 1]
         verdict = "met" if said.answer.met else "not met"
-        parts.append(f"{label}: {verdict}, {plain_reason(said, known)}")
+        parts.append(f"{label}: {verdict}, {plain_reason(said, settled)}")
     return f"{depends_on(question)}: {'; '.join(parts)}"
+
+
+def question_text(question: str) -> str:
+    """Return what an open question asks."""
+    return _QUESTIONS[question]
 
 
 def depends_on(question: str) -> str:
@@ -151,6 +162,11 @@ def missing_name(name: str) -> str:
 
 def _span(design: Design, quantity: str) -> Span | None:
     return design.quantities(design.io[0].span)[quantity]
+
+
+def no_paragraph(day: date) -> str:
+    """Return why a rule is not met on a day on which none of its paragraphs holds."""
+    return f"no paragraph of it holds on {day}"
 
 
 def not_followed(known_until: date, day: date) -> str:

@@ -143,6 +143,7 @@ def _told(subject: "Subject", catalogue: "Catalogue", specs_dir: Path | None, da
 
     folders = specs_folders(specs_dir)
     book, events = read_rules(folders), read_timeline(folders)
+    book.check_chips(catalogue.ids)
     if book.overridden:
         say(f"{specs_dir} overrides: {', '.join(book.overridden)}")
     if day is not None and day > book.known_until:

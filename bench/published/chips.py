@@ -218,8 +218,9 @@ class Catalogue:
     def check(self, chip: Chip) -> None:
         """Raise SpecError if what `chip` was cut from is no chip here."""
         if chip.cut_from is not None and chip.cut_from not in self._paths:
-            message = f"{chip.path}: cut_from {chip.cut_from!r} is no chip here"
-            raise SpecError(message + did_you_mean(chip.cut_from, self._paths))
+            hint = did_you_mean(chip.cut_from, self._paths, otherwise="'chipbench chips' lists all")
+            message = f"{chip.path}: cut_from {chip.cut_from!r} is no chip here{hint}"
+            raise SpecError(message)
 
     def resolve(self, name: str) -> Resolved:
         """Return the chip that an id or an alias stands for."""

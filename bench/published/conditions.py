@@ -1,6 +1,5 @@
 """Conditions of rules: comparisons over named quantities, flags, all-of and any-of, read strictly from TOML."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
@@ -11,6 +10,9 @@ from bench.errors import SpecError
 from bench.published.source import did_you_mean, written
 
 Relation = Literal["at_least", "more_than", "at_most", "below", "between"]
+
+
+_SMALLEST, _LARGEST = 1e-18, 1e18  # beyond it is a slip of the pen
 
 
 class Named(NamedTuple):
@@ -78,7 +80,7 @@ class AnyOf(NamedTuple):
 
 
 class MetBy(NamedTuple):
-    """Another rule, dates aside: met with an outcome whose name is `outcome` or begins with 'outcome.'."""
+    """Another rule, whether or not it is in force: met with an outcome that is `outcome` or a part of it."""
 
     rule: str
     outcome: str | None
@@ -170,8 +172,9 @@ def _related(quantity: str, relation: Relation, value: object, where: str) -> Co
 def positive(value: object, where: str) -> Fraction:
     """Return `value` exactly; raise SpecError naming `where` if it is no finite number above 0."""
     number = not isinstance(value, bool) and isinstance(value, int | Decimal)
-    if not number or not 0 < float(str(value)) < math.inf:
-        message = f"{where} {written(value)} must be a finite number above 0, without quotes"
+    if not number or not _SMALLEST <= float(str(value)) <= _LARGEST:
+        bounds = f"{_SMALLEST:g} to {_LARGEST:g}"
+        message = f"{where} {written(value)} must be a finite number above 0, {bounds}, without quotes"
         raise SpecError(message)
     return Fraction(str(value))
 

@@ -23,6 +23,10 @@ _FLOAT_RATES: Final = {
 _INTEGER_RATES: Final = {"int8": 8, "int4": 4}
 
 
+_SMALLEST, _LARGEST = 1e-18, 1e18  # in any unit; beyond it is a slip of the pen
+_GENERATIONS: Final = range(1, 9)  # of PCIe: those that exist, and one ahead
+
+
 class Kind(NamedTuple):
     """What a figure's value must be: `base` names its base unit; None means `text` or a `date`.
 
@@ -200,10 +204,20 @@ def _value(kind: Kind, value: object, where: str) -> Value:
             return value
         message = f"{where} {written(value)} must be a text that is not empty, in quotes"
         raise SpecError(message)
+    return _number(kind, value, where)
+
+
+def _number(kind: Kind, value: object, where: str) -> Decimal:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         message = f"{where} {written(value)} must be a number, without quotes"
         raise SpecError(message)
     if not 0 < float(Decimal(value)) < math.inf:
         message = f"{where} {value} must be finite and above 0"
+        raise SpecError(message)
+    if not _SMALLEST <= float(Decimal(value)) <= _LARGEST:
+        message = f"{where} {value} must lie between {_SMALLEST:g} and {_LARGEST:g}; is the unit right?"
+        raise SpecError(message)
+    if kind.base == "generation" and value not in _GENERATIONS:
+        message = f"{where} {value} must be a generation of PCIe, {_GENERATIONS[0]} to {_GENERATIONS[-1]}"
         raise SpecError(message)
     return Decimal(value)

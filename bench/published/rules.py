@@ -1,7 +1,7 @@
 """Rules of export control as data: dates, citation, and conditions over named quantities; one TOML file each."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -12,8 +12,8 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from bench.errors import InvalidRequest, SpecError
-from bench.published.conditions import Condition, MetBy, is_part_of, positive, read_condition, walk
-from bench.published.source import convert, did_you_mean, read_toml
+from bench.published.conditions import Condition, MetBy, NamedChip, is_part_of, positive, read_condition, walk
+from bench.published.source import convert, did_you_mean, read_text, read_toml
 
 RuleGrade = Literal["published", "reported", "bill"]
 Effect = Literal["licence", "exception", "case-by-case", "denial", "tariff", "quota", "presumption", "none"]
@@ -37,8 +37,8 @@ class Rule(NamedTuple):
     """A legal test. `effective` None means that it never was law; `until` None that it still holds.
 
     The first of `outcomes` that is met is the rule's outcome, if `applies` (None: to every chip) is met too.
-    `excepts` is the id of the rule to which this one is an exception, `addressed_to` the company that a letter was
-    sent to, and `quota_tpp` the total processing performance that one customer may receive in a year without a
+    `excepts` is the id of the rule to which this one is an exception, `addressed_to` the companies that a letter
+    was sent to, and `quota_tpp` the total processing performance that one customer may receive in a year without a
     licence.
     """
 
@@ -56,7 +56,7 @@ class Rule(NamedTuple):
     outcomes: tuple[Outcome, ...]
     excepts: str | None
     replaces: str | None
-    addressed_to: str | None
+    addressed_to: tuple[str, ...]
     quota_tpp: Fraction | None
     note: str | None
     path: Path
@@ -86,13 +86,22 @@ class RuleBook(NamedTuple):
 
     def in_force(self, day: date) -> tuple[Rule, ...]:
         """Return the rules in force on `day`; raise InvalidRequest for a day before the first."""
-        first = min((rule.effective, rule.id) for rule in self.rules if rule.effective is not None)
-        if day < first[0]:
+        first = min(((rule.effective, rule.id) for rule in self.rules if rule.effective), default=None)
+        if first is not None and day < first[0]:
             message = (
                 f"{day}: before the first rule here, {first[1]}, in force since {first[0]}; give a later date"
             )
             raise InvalidRequest(message)
         return tuple(rule for rule in self.rules if rule.in_force(day))
+
+    def check_chips(self, known: Collection[str]) -> None:
+        """Raise SpecError if a rule names a chip that is not among the ids `known`."""
+        for rule in self.rules:
+            named = [name for part in rule.conditions() if isinstance(part, NamedChip) for name in part.chips]
+            for name in named:
+                if name not in known:
+                    message = f"{rule.path}: chips: {name!r} is no chip here{did_you_mean(name, known)}"
+                    raise SpecError(message)
 
     def exceptions_to(self, rule: Rule) -> tuple[Rule, ...]:
         """Return the rules that are exceptions to `rule`."""
@@ -122,7 +131,7 @@ class _RawRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     until: date | None = None
     excepts: str | None = None
     replaces: str | None = None
-    addressed_to: str | None = None
+    addressed_to: tuple[str, ...] = ()
     quota_tpp: int | Decimal | None = None
     note: str | None = None
 
@@ -248,7 +257,7 @@ def _known_until(folders: Sequence[Path]) -> date:
     """Return the day to which the rules were followed: `known_until` at the head of the last README.md with it."""
     for folder in reversed(folders):
         path = folder / "README.md"
-        head = path.read_text(encoding="utf-8").split("\n---\n")[0] if path.exists() else ""
+        head = read_text(path).split("\n---\n")[0] if path.exists() else ""
         found = re.search(r"^known_until: *(\S+)$", head, re.MULTILINE)
         if head.startswith("---\n") and found:
             try:

@@ -1,5 +1,6 @@
 """What happened when: the events around the rules, each with its source."""
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -58,9 +59,11 @@ def _event(table: object, sources: dict[str, Source], where: str) -> Event:
 def _first_day(when: str, where: str) -> date:
     """Return the first day of a date, a month ('2025-01') or a quarter ('2024-Q2')."""
     year, _, part = when.partition("-")
-    text = f"{year}-{3 * int(part[1]) - 2:02}-01" if part in ("Q1", "Q2", "Q3", "Q4") else when
+    text = f"{year}-{3 * int(part[1]) - 2:02}" if part in ("Q1", "Q2", "Q3", "Q4") else when
     try:
-        return date.fromisoformat(text if text.count("-") == 2 else f"{text}-01")
-    except ValueError as error:
-        message = f"{where}: when {when!r} must be like '2025-04-09', '2025-01' or '2024-Q2'"
-        raise SpecError(message) from error
+        if re.fullmatch(r"\d{4}-\d\d(-\d\d)?", text, re.ASCII):
+            return date.fromisoformat(text if text.count("-") > 1 else f"{text}-01")
+    except ValueError:
+        pass
+    message = f"{where}: when {when!r} must be like '2025-04-09', '2025-01' or '2024-Q2'"
+    raise SpecError(message)

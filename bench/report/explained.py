@@ -4,6 +4,7 @@ from typing import Final
 
 from bench.analysis.explain import Story
 from bench.analysis.export_rule import Verdict
+from bench.published.conditions import Flag
 from bench.published.rules import Rule
 from bench.report.chips import LEGEND, common_unit, figure_text
 from bench.report.explained_data import story_document, verdict_records
@@ -43,21 +44,29 @@ def _short(story: Story) -> Section:
     lines = [performance_text(story.design)]
     when = f"On {story.day}: " if story.day else ""
     for met, label in ((False, "not covered by"), (True, "covered by"), (None, "unknown under")):
-        ids = [_named(v.rule, story) for v in story.verdicts if v.met is met and v.rule.effect == "licence"]
+        ids = [_named(v.rule, story) for v in story.verdicts if v.met is met and _concerns_chips(v.rule)]
         lines += [_sentence(f"{when}{label} {', '.join(ids)}.")] if ids else []
     nearest = nearest_line(story)
     lines += [nearest] if nearest else []
     return Section(title="In short", lead=[*lines, f"Rules known until {story.known_until}. {DISCLAIMER}"])
 
 
+def _concerns_chips(rule: Rule) -> bool:
+    """Whether a rule asks for a licence, and for more than memory that is sold without a processor."""
+    memory_only = any(isinstance(part, Flag) and part.flag == "memory_stack" for part in rule.conditions())
+    return rule.effect == "licence" and not memory_only
+
+
 def _named(rule: Rule, story: Story) -> str:
-    """Return a rule's id, and what weakens its word here: not published, not yet public, sent to another maker."""
+    """Return a rule's id, and what weakens its word here: not published, not yet public, ended, sent elsewhere."""
     doubts = ["reported, not published"] if rule.grade == "reported" else []
     if story.day is not None and rule.published is not None and rule.published > story.day:
         doubts.append(f"public only on {rule.published}")
     maker = story.chip.name.lower() if story.chip else ""
-    if rule.addressed_to is not None and rule.addressed_to.lower() not in maker:
-        doubts.append(f"a letter to {rule.addressed_to}")
+    if story.day is None and rule.until is not None:
+        doubts.append(f"until {rule.until}")
+    if rule.addressed_to and not any(company.lower() in maker for company in rule.addressed_to):
+        doubts.append(f"a letter to {' and '.join(rule.addressed_to)}")
     return f"{rule.id} ({'; '.join(doubts)})" if doubts else rule.id
 
 

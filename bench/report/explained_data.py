@@ -85,6 +85,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "met": verdict.met,
         "outcome": verdict.outcome,
         "exception": verdict.exception,
+        "exception_is_unknown": verdict.possible_exception is not None,
         "effect": verdict.effect,
         "reason": verdict.reason,
         "margin": _margin(verdict.margin),
@@ -128,8 +129,10 @@ def _rate(rate: Rate) -> dict[str, Any]:
     }
 
 
-def _bandwidth(span: Span) -> dict[str, Any]:
-    """Return a bandwidth: its value, or its lower bound where it is one."""
+def _bandwidth(span: Span | None) -> dict[str, Any]:
+    """Return a bandwidth: its value, or its lower bound where it is one; null where there is no such thing."""
+    if span is None:
+        return {"value": None, "unit": "byte_per_s", "is_lower_bound": False, "missing": []}
     value = plain(span.low * GIGA) if span.exact or span.low > 0 else None
     return {"value": value, "unit": "byte_per_s", "is_lower_bound": not span.exact, "missing": list(span.missing)}
 

@@ -7,10 +7,10 @@ from typing import Final
 from bench.analysis.design import Design, Rate, Span
 from bench.analysis.explain import Quota, Story
 from bench.analysis.headroom import Ceiling
-from bench.analysis.reasons import missing_name, number
+from bench.analysis.reasons import exact, missing_name, number
 from bench.published.conditions import QUANTITIES, Comparison
 from bench.report.explained_sources import References
-from bench.report.verdict_texts import rule_text
+from bench.report.verdict_texts import in_force_text, rule_text
 from bench.report.view import Column, Section, percent, significant
 
 _TPP: Final = (
@@ -27,10 +27,11 @@ _NO_AREA: Final = "There is no performance density: the chip has no applicable d
 def performance_text(design: Design) -> str:
     """Return TPP and performance density with the arithmetic: 'TPP 2368 = 296 TFLOPS (fp8, dense) x 8 bit; …'."""
     if not design.rates:
-        return f"TPP is unknown; not published: {_missing(design.tpp)}."
+        lacking = f"is unknown; not published: {_missing(design.tpp)}"
+        return f"TPP {'0: it has none of the formats' if design.tpp.exact else lacking}."
     best = design.rates[0]
     bound = "" if design.tpp.exact else "at least "
-    text = f"TPP {bound}{number(best.tpp)} = {_rate_text(best)} ({best.name}, dense) x {best.bits} bit"
+    text = f"TPP {bound}{exact(best.tpp)} = {_rate_text(best)} ({best.name}, dense) x {best.bits} bit"
     if design.density is None:
         return f"{text}. {_NO_AREA}"
     if design.die_area is None or not design.die_area.exact:
@@ -38,7 +39,7 @@ def performance_text(design: Design) -> str:
         return f"{text}; performance density unknown: {lacking}."
     density, area = number(design.density.low), number(design.die_area.low)
     sign = "=" if Fraction(density.replace(",", "")) == design.density.low else "≈"
-    return f"{text}; performance density {bound}{density} {sign} {number(best.tpp)} / {area} mm2."
+    return f"{text}; performance density {bound}{density} {sign} {exact(best.tpp)} / {area} mm2."
 
 
 def _missing(span: Span) -> str:
@@ -47,7 +48,7 @@ def _missing(span: Span) -> str:
 
 def _rate_text(rate: Rate) -> str:
     unit = rate.figure.unit if rate.figure is not None and rate.figure.unit else "TOPS"
-    value = rate.figure.value if rate.figure is not None else number(rate.tops)
+    value = rate.figure.value if rate.figure is not None else exact(rate.tops)
     return f"{value} {unit}"
 
 
@@ -55,7 +56,7 @@ def performance(story: Story, references: References) -> Section:
     """Return every published rate with what it makes, and the other quantities that rules look at."""
     design = story.design
     rows = [
-        [rate.name, _rate_text(rate), str(rate.bits), number(rate.tpp), _source(rate, references)]
+        [rate.name, _rate_text(rate), str(rate.bits), exact(rate.tpp), _source(rate, references)]
         for rate in design.rates
     ]
     return Section(
@@ -127,8 +128,11 @@ def _quota_text(quota: Quota, story: Story) -> str:
     count = f"{'At most ' if quota.at_most else ''}{quota.chips:,}"
     allowed = f"{int(quota.rule.quota_tpp or 0):,} TPP that one customer could receive in a year without a licence"
     met = next(verdict.met for verdict in story.verdicts if verdict.rule.id == quota.rule.id)
-    counted = "; but that rule does not look at it, so it would not have counted" if met is False else ""
-    return f"{count} of this chip fit into the {allowed} under {quota.rule.id}{counted}."
+    counted = {True: "", None: "; whether it looks at this chip is unknown"}.get(
+        met, "; but it does not look at this chip, so that none would have counted"
+    )
+    rule = f"{quota.rule.id} ({in_force_text(quota.rule)})"
+    return f"{count} of this chip fit into the {allowed} under {rule}{counted}."
 
 
 def _ceiling_row(line: Ceiling, design: Design) -> list[str]:
@@ -143,7 +147,7 @@ def _ceiling_row(line: Ceiling, design: Design) -> list[str]:
         _binding(line),
         f"{sign} {number(line.tpp)}",
         _as_rate(line.tpp, design.rates, sign),
-        "" if share is None else f"{'' if design.tpp.exact else 'at least '}{percent(float(share))}",
+        "" if share is None else f"{'' if design.tpp.exact else 'at least '}{_share_text(float(share))}",
     ]
 
 
@@ -154,9 +158,11 @@ def _binding_text(part: Comparison) -> str:
 
 
 def _as_rate(tpp: Fraction, rates: Sequence[Rate], sign: str) -> str:
+    """Return the dense rate in the chip's best format that makes this TPP, in tera-operations a second."""
     if not rates:
         return ""
-    unit = rates[0].figure.unit if rates[0].figure is not None else "TOPS"
+    figure = rates[0].figure
+    unit = "TFLOPS" if figure is not None and figure.base_unit == "flop_per_s" else "TOPS"
     return f"{rates[0].name} {sign} {number(tpp / rates[0].bits)} {unit}"
 
 
@@ -179,3 +185,9 @@ def nearest_line(story: Story) -> str | None:
 
 def _binding(line: Ceiling) -> str:
     return " and ".join(_binding_text(part) for part in line.binding)
+
+
+def _share_text(share: float) -> str:
+    """Return a share as per cent; one that is below 1 never reads as the whole."""
+    text = percent(share)
+    return "just under 100 %" if share < 1 and text == percent(1) else text

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.alternatives import Flip
+from bench.analysis.design import Rate
 from bench.analysis.explain import Story
-from bench.analysis.reasons import missing_name
+from bench.analysis.reasons import missing_name, number, question_text
 from bench.published.figures import Figure
 from bench.published.source import Source
 from bench.report.chips import figure_value, reference
@@ -72,16 +73,25 @@ def _disputes(story: Story, references: References) -> list[str]:
 
 
 def _open_questions(story: Story) -> list[str]:
-    """Say which verdicts are unknown: because the text of a rule leaves it open, or for want of a figure."""
+    """Say which verdicts are unknown: for a question that the text leaves open, or for want of a figure."""
     unknown = [verdict for verdict in story.verdicts if verdict.met is None] if story.followed else []
-    by_text = [verdict.rule.id for verdict in unknown if not verdict.missing]
-    wanting = dict.fromkeys(name for verdict in unknown for name in verdict.missing)
-    by_figure = [verdict.rule.id for verdict in unknown if verdict.missing]
-    lines = [f"Open whatever the figures are: {', '.join(by_text)}."] if by_text else []
+    by_question = [
+        f"{verdict.rule.id} ({', '.join(question_text(name) for name in verdict.questions)})"
+        for verdict in unknown
+        if verdict.questions and not verdict.missing
+    ]
+    by_figure = [verdict for verdict in unknown if verdict.missing]
+    lines = [f"Open although the figures are there: {', '.join(by_question)}."] if by_question else []
     if by_figure:
-        names = ", ".join(missing_name(name) for name in wanting)
-        lines.append(f"Open for want of a published figure ({names}): {', '.join(by_figure)}.")
-    return lines
+        names = ", ".join(missing_name(name) for name in dict.fromkeys(n for v in by_figure for n in v.missing))
+        ids = ", ".join(verdict.rule.id for verdict in by_figure)
+        lines.append(f"Open for want of a published figure ({names}): {ids}.")
+    return [*lines, *(_unpublished_text(rate, story) for rate in story.unpublished)]
+
+
+def _unpublished_text(rate: Rate, story: Story) -> str:
+    whole = f"; that of {story.whole.id} would make a TPP of {number(rate.tpp)}" if story.whole else ""
+    return f"Counted by its other published rate: {rate.name} was not published{whole}."
 
 
 def _flip_text(flips: Sequence[Flip], references: References) -> str:

@@ -23,12 +23,12 @@ def matrix(stories: Sequence[Story], day: date | None) -> View:
     rules = [verdict.rule for verdict in stories[0].verdicts]
     when = f" on {day}" if day else ""
     return View(
-        title=f"{len(stories)} chips and {len(rules)} rules of export control{when}",
+        title=f"Export control: {len(stories)} chips, rules: {len(rules)}{when}",
         columns=[
             Column("chip"),
             Column("TPP", "right"),
             Column("density", "right"),
-            *(Column(f"{rule.id}") for rule in rules),
+            *(Column(rule.id) for rule in rules),
         ],
         rows=[_row(story) for story in stories],
         records=[record for story in stories for record in verdict_records(story)],
@@ -64,4 +64,5 @@ def _cell(verdict: Verdict) -> str:
     if not verdict.met:
         return "no"
     exception = f" ({verdict.exception})" if verdict.exception else ""
+    exception = f" ({verdict.possible_exception}?)" if verdict.possible_exception else exception
     return f"{verdict.outcome or 'met'}{exception}"
