@@ -3,15 +3,18 @@
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from bench.analysis.alternatives import others
+from bench.analysis.conditions import apply, outcome_in
 from bench.analysis.design import Design, design_of, imagined, unpublished
 from bench.analysis.export_rule import default_day, judge
 from bench.analysis.headroom import Ceiling, ceilings
 from bench.analysis.reasons import number
+from bench.analysis.worlds import worlds
 from bench.published.chips import Catalogue, Chip, read_chip
 from bench.published.rules import RuleBook, read_rules
 from bench.published.source import shipped_specs
@@ -174,3 +177,14 @@ def test_a_number_keeps_its_whole_digits_and_needs_no_more_than_tell_it_apart() 
 def test_a_quantity_of_which_nothing_is_known_has_no_bound() -> None:
     assert unpublished("nvlink").over(Fraction(2)).low == 0
     assert unpublished("nvlink").plus(unpublished("pcie")).missing == ("nvlink", "pcie")
+
+
+def test_what_is_said_with_reasons_is_what_is_met() -> None:
+    """In every world of every chip the short evaluation and the one that gives reasons agree."""
+    for chip in CATALOGUE.all():
+        design = design_of(chip, CATALOGUE.chip(chip.cut_from) if chip.cut_from else None)
+        for rule in BOOK.rules:
+            for _, world in islice(worlds(design, rule, BOOK), 12):
+                said = apply(rule, world, BOOK, default_day(rule, BOOK))
+                assert said.outcome == outcome_in(rule, world, BOOK, default_day(rule, BOOK))
+                assert said.answer.met is (said.outcome is not None)

@@ -11,7 +11,7 @@ from datetime import date
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar
 
-from bench.analysis.conditions import Gap, Leaf, RuleAnswer, World, apply
+from bench.analysis.conditions import Gap, Leaf, RuleAnswer, World, apply, outcome_in
 from bench.analysis.design import Design, Span
 from bench.analysis.margin import nearest_flip
 from bench.analysis.reasons import (
@@ -114,10 +114,10 @@ def judge(design: Design, rule: Rule, book: RuleBook, day: date) -> Verdict:
 def outcome_of(design: Design, rule: Rule, book: RuleBook, day: date) -> tuple[bool | None, str | None]:
     """Return whether a rule is met and its outcome, as `judge` does, without saying why."""
     try:
-        said = [apply(rule, world, book, day) for _, world in worlds(design, rule, book)]
+        said = {outcome_in(rule, world, book, day) for _, world in worlds(design, rule, book)}
     except TooManyWorlds:
         return None, None
-    return _agreed(one.answer.met for one in said), _agreed(one.outcome for one in said)
+    return _agreed(outcome is not None for outcome in said), _agreed(said)
 
 
 def _undecided(rule: Rule, reason: str) -> Verdict:
@@ -188,7 +188,7 @@ def _telling(cases: Sequence[Case], met: bool | None, left_open: Open) -> Case: 
     def rank(case: Case) -> tuple[int, bool, Fraction]:
         answer = case.said.answer
         doubtful = sum(not left_open.settles(leaf) for leaf in answer.leaves)
-        return doubtful, answer.slack is None, abs(answer.slack or Fraction(0))
+        return doubtful, answer.gap is None, abs(answer.gap.relative) if answer.gap else Fraction(0)
 
     return cases[0] if met is None else min(cases, key=rank)
 

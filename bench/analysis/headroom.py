@@ -5,7 +5,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from bench.analysis.conditions import World, apply
+from bench.analysis.conditions import World, outcome_in
 from bench.analysis.design import Design
 from bench.analysis.worlds import comparisons, die_area, moved, points, worlds
 from bench.published.conditions import Comparison
@@ -59,7 +59,7 @@ def ceilings(design: Design, rule: Rule, book: RuleBook, day: date) -> tuple[Cei
 
 def _ceiling(rule: Rule, book: RuleBook, day: date, world: World, area: Fraction | None) -> Ceiling:
     def met(tpp: Fraction) -> bool:
-        return apply(rule, moved(world, "tpp", tpp, area), book, day).answer.met
+        return outcome_in(rule, moved(world, "tpp", tpp, area), book, day) is not None
 
     changes = points("tpp", comparisons(rule, book), world, area).changes
     none = Ceiling(rule, None, None, inclusive=False, always=False, binding=())

@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
-from bench.analysis.conditions import Gap, World, apply
+from bench.analysis.conditions import Gap, World, outcome_in
 from bench.analysis.design import Design, Span
 from bench.analysis.worlds import comparisons, die_area, moved, points
 from bench.published.conditions import Comparison
@@ -31,7 +31,7 @@ def nearest_flip(  # noqa: PLR0913 - the whole of what a verdict rests on
     `met` is the verdict. Of a quantity of which only a lower bound is known, thresholds below it count where the
     rule is met, and those above where that is unknown. None where no single number decides.
     """
-    now = apply(rule, world, book, day).answer.met
+    now = outcome_in(rule, world, book, day) is None
     lines, area = comparisons(rule, book), die_area(design)
     candidates: list[tuple[Fraction, Gap, Sequence[World]]] = []
     for name in _AXES:
@@ -41,7 +41,7 @@ def nearest_flip(  # noqa: PLR0913 - the whole of what a verdict rests on
                 if span.exact or (0 < value == span.low and met is (True if at <= value else None)):
                     candidates.append((abs(gap.relative), gap, beyond))
     for _, gap, beyond in sorted(candidates, key=lambda candidate: candidate[0]):
-        if any(apply(rule, other, book, day).answer.met != now for other in beyond):
+        if any((outcome_in(rule, other, book, day) is None) != now for other in beyond):
             return gap
     return None
 

@@ -78,8 +78,8 @@ def plain_reason(said: RuleAnswer, settled: Callable[[Leaf], bool]) -> str:
         name = [said.outcome] if len({branch.name for branch in said.branches}) > 1 or not texts else []
         return ": ".join([*name, *([", ".join(texts)] if texts else [])])
     looked_at = all(answer.met for answer in said.applies)
-    nearest = [branch.name for branch in said.branches if branch.answer.slack == said.answer.slack]
-    if looked_at and len(said.branches) > 1 and said.answer.slack is not None:
+    nearest = [branch.name for branch in said.branches if branch.answer.gap == said.answer.gap]
+    if looked_at and len(said.branches) > 1 and said.answer.gap is not None:
         return f"nearest is {nearest[0]}: {' and '.join(texts)}"
     return " and ".join(texts) or _EITHER_WAY
 
