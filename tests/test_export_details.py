@@ -14,11 +14,11 @@ from bench.analysis.design import Design, design_of, imagined, unpublished
 from bench.analysis.export_rule import default_day, judge
 from bench.analysis.headroom import Ceiling, ceilings
 from bench.analysis.reasons import number
-from bench.analysis.worlds import worlds
+from bench.analysis.worlds import TooManyWorlds, worlds
 from bench.published.chips import Catalogue, Chip, read_chip
 from bench.published.rules import RuleBook, read_rules
 from bench.published.source import shipped_specs
-from tests.explain_lab import RULE, explain, write_chip, write_rule
+from tests.explain_lab import RULE, explain, is_one_line_of_error, stdout, write_chip, write_rule
 
 CATALOGUE = Catalogue([shipped_specs()])
 BOOK = read_rules([shipped_specs()])
@@ -188,3 +188,59 @@ def test_what_is_said_with_reasons_is_what_is_met() -> None:
                 said = apply(rule, world, BOOK, default_day(rule, BOOK))
                 assert said.outcome == outcome_in(rule, world, BOOK, default_day(rule, BOOK))
                 assert said.answer.met is (said.outcome is not None)
+
+
+def test_more_open_figures_than_can_be_tried_are_said_to_be_too_many() -> None:
+    rule = BOOK.rule("2023-11-3a090")
+    bare = design_of(CATALOGUE.chip("a800-sxm4-40gb"))
+    assert len(list(worlds(bare, rule, BOOK))) > 1
+    with pytest.raises(TooManyWorlds):
+        list(worlds(bare, rule, BOOK, most=1))
+
+
+def test_a_rule_that_came_after_the_last_day_that_was_followed_is_unknown() -> None:
+    later = BOOK.rule("2023-11-3a090")._replace(effective=date(2099, 1, 1))
+    verdict = judge(_design(), later, BOOK, DAY)
+    assert (verdict.met, verdict.margin) == (None, None)
+    assert str(BOOK.known_until) in verdict.reason
+
+
+def test_a_rule_of_which_no_paragraph_holds_on_the_day_is_not_met_and_draws_no_line(tmp_path: Path) -> None:
+    when = '{ quantity = "tpp", at_least = 10 }'
+    write_rule(tmp_path, RULE.replace(WHEN, f"since = 2025-09-01\nwhen = {when}"))
+    book = read_rules([shipped_specs(), tmp_path])
+    verdict = judge(_design(), book.rule("my-rule"), book, DAY)
+    assert (verdict.met, verdict.effect, verdict.reason) == (False, "none", f"no paragraph of it holds on {DAY}")
+    assert ceilings(_design(), book.rule("my-rule"), book, DAY) == ()
+    assert judge(_design(), book.rule("my-rule"), book, date(2025, 9, 1)).met is True
+
+
+def test_a_misspelt_chip_in_a_rule_is_refused(tmp_path: Path) -> None:
+    path = write_rule(tmp_path, RULE.replace(WHEN, 'when = { chips = ["h20-96"] }'))
+    is_one_line_of_error(explain("h20-96gb", "--specs-dir", tmp_path), 3, str(path), "'h20-96'", "h20-96gb")
+
+
+@pytest.mark.parametrize(("value", "unit"), [("0.29", "PFLOPS"), ("290", "TFLOPS"), ("290000", "GFLOPS")])
+def test_a_line_is_told_as_a_rate_in_tera_whatever_the_sheets_prefix(
+    tmp_path: Path, value: str, unit: str
+) -> None:
+    rate = f'value = {value}\nunit = "{unit}"\ndense = true'
+    text = stdout(write_chip(tmp_path / "prefix.toml", {"fp8": rate}))
+    assert f"TPP 2320 = {value} {unit} (fp8, dense) x 8 bit" in text
+    assert "fp8 < 300 TFLOPS" in text
+
+
+def test_what_is_just_below_a_line_is_not_rounded_onto_it() -> None:
+    text = " ".join(stdout("--tops", "8=299.999999999", "--die", "814").split())
+    assert "TPP 2399.999999992 = 299.999999999 TOPS (8 bit, dense) x 8 bit" in text
+    assert "It reaches just under 100 % of the most that 2023-11-3a090 leaves to such a chip (TPP < 2400)" in text
+
+
+def test_an_exception_that_is_unknown_is_not_told_as_none() -> None:
+    assert "met: 3A090.a.1, exception NAC" in " ".join(stdout("rtx4090", "--format", "md").split())
+    assert "met: 3A090.a.1, exception NAC unknown" in stdout("rtx6000ada", "--format", "md")
+
+
+def test_what_the_whole_parts_unpublished_sibling_rate_would_make_is_said() -> None:
+    text = " ".join(stdout("h20-96gb").split())
+    assert "fp64_tensor was not published; that of h100-sxm5-80gb would make a TPP of 4288" in text

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from bench.analysis.conditions import World, outcome_in
 from bench.analysis.design import Design
-from bench.analysis.worlds import comparisons, die_area, moved, points, worlds
+from bench.analysis.worlds import TooManyWorlds, comparisons, die_area, moved, points, worlds
 from bench.published.conditions import Comparison
 from bench.published.rules import Rule, RuleBook
 
@@ -47,13 +47,16 @@ def ceilings(design: Design, rule: Rule, book: RuleBook, day: date) -> tuple[Cei
         return ()
     found: dict[object, set[Ceiling]] = {}
     seen = set()
-    for choices, world in worlds(design, rule, book):
-        others = tuple((name, value) for name, value in choices.items() if name not in _VARIED)
-        if others not in seen:
-            seen.add(others)
-            market = choices.get("data_centre")
-            line = _ceiling(rule, book, day, world, die_area(design))
-            found.setdefault(market, set()).add(line._replace(data_centre=market))
+    try:
+        for choices, world in worlds(design, rule, book):
+            others = tuple((name, value) for name, value in choices.items() if name not in _VARIED)
+            if others not in seen:
+                seen.add(others)
+                market = choices.get("data_centre")
+                line = _ceiling(rule, book, day, world, die_area(design))
+                found.setdefault(market, set()).add(line._replace(data_centre=market))
+    except TooManyWorlds:
+        return ()
     return tuple(line for same in found.values() if len(same) == 1 for line in same)
 
 
