@@ -179,7 +179,9 @@ def nearest_line(story: Story) -> str | None:
     share = float(design.tpp.low / tpp)
     most = f"the most that {line.rule.id} leaves to such a chip ({_binding(line)})"
     return (
-        f"It reaches {percent(share)} of {most}." if share < 1 else f"It has {significant(share, 3)} times {most}."
+        f"It reaches {_share_text(share)} of {most}."
+        if share < 1
+        else f"It has {significant(share, 3)} times {most}."
     )
 
 
