@@ -100,7 +100,7 @@ class Open(NamedTuple):
 
 def judge(design: Design, rule: Rule, book: RuleBook, day: date) -> Verdict:
     """Return the verdict of `rule`, by its text of `day`, on `design`; unknown for a day that nobody looked at."""
-    if day > book.known_until or (rule.effective is not None and rule.effective > book.known_until):
+    if not _followed(rule, book, day):
         return _undecided(rule, not_followed(book.known_until, day))
     if not any(outcome.holds_on(day) for outcome in rule.outcomes):
         return Verdict(rule, False, None, None, "none", no_paragraph(day), None, ())  # noqa: FBT003
@@ -113,11 +113,17 @@ def judge(design: Design, rule: Rule, book: RuleBook, day: date) -> Verdict:
 
 def outcome_of(design: Design, rule: Rule, book: RuleBook, day: date) -> tuple[bool | None, str | None]:
     """Return whether a rule is met and its outcome, as `judge` does, without saying why."""
+    if not _followed(rule, book, day):
+        return None, None
     try:
         said = {outcome_in(rule, world, book, day) for _, world in worlds(design, rule, book)}
     except TooManyWorlds:
         return None, None
     return _agreed(outcome is not None for outcome in said), _agreed(said)
+
+
+def _followed(rule: Rule, book: RuleBook, day: date) -> bool:
+    return day <= book.known_until and (rule.effective is None or rule.effective <= book.known_until)
 
 
 def _undecided(rule: Rule, reason: str) -> Verdict:
