@@ -3,7 +3,8 @@
 Base units everywhere inside: s, byte, FLOP, OP, Hz, W. A prefix appears in text and in TOML only.
 """
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -30,6 +31,42 @@ def format_si(value: float, unit: str, *, digits: int = 4) -> str:
     if prefix is None:
         return f"{rounded} {unit}"
     return f"{float(mantissa) * 10**shift:.{max(0, digits - 1 - shift)}f} {prefix}{unit}"
+
+
+_ROUNDED: Final = 3  # significant digits of a number that does not end soon
+_SHORT: Final = 9  # digits within which a number that ends is told in full
+_MOST: Final = 28  # digits to which a Decimal is computed
+_IN_FULL: Final = 60  # digits: more than a figure and a bit length can make
+_SEPARATED: Final = 100_000  # from here on digits stand in groups
+
+
+def number(value: Fraction, against: Fraction | None = None) -> str:
+    """Return a number as text: whole, or to 3 significant digits after which rounding cannot hide a difference.
+
+    A number that ends within 9 digits, like 15831.2, stands in full, and a long one with separators. `against` is
+    what it is compared with: digits are added until both differ in text if they differ at all.
+    """
+    decimal = Decimal(value.numerator) / Decimal(value.denominator)
+    whole = decimal.normalize()
+    if Fraction(decimal) == value and len(whole.as_tuple().digits) <= _SHORT:
+        return grouped(whole)
+    for digits in range(max(_ROUNDED, decimal.adjusted() + 1), _MOST):
+        shown = Decimal(f"{decimal:.{digits - 1}e}")
+        if against is None or value == against or (Fraction(shown) - against) * (value - against) > 0:
+            return grouped(shown)
+    return grouped(decimal)
+
+
+def exact(value: Fraction) -> str:
+    """Return a number in full where it ends, as those that sheets print do; else as `number` does."""
+    with localcontext(prec=_IN_FULL):
+        whole = (Decimal(value.numerator) / Decimal(value.denominator)).normalize()
+        return grouped(whole) if Fraction(whole) == value else number(value)
+
+
+def grouped(value: Decimal) -> str:
+    """Return a number without exponent, a long one with its digits in groups."""
+    return f"{value:,f}" if abs(value) >= _SEPARATED else f"{value:f}"
 
 
 class Unit(NamedTuple):

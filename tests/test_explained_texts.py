@@ -10,15 +10,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bench.analysis.conditions import Gap
+from bench.analysis.evaluation import Gap
 from bench.analysis.export_rule import Verdict
-from bench.analysis.reasons import missing_name, number
+from bench.analysis.reasons import missing_name
 from bench.published.conditions import QUANTITIES
 from bench.published.rules import read_rules
 from bench.published.source import shipped_specs
 from bench.report.formats import FORMATS
 from bench.report.verdict_texts import in_force_text, margin_text, rule_note, signed_percent, verdict_text
 from bench.report.view import Column, Section, View
+from bench.units import number
 
 ENDINGS = {"table": "txt", "md": "md", "csv": "csv", "json": "json", "latex": "tex", "html": "html"}
 RULE = read_rules([shipped_specs()]).rule("2023-11-3a090")

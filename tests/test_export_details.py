@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from bench.analysis.alternatives import others
-from bench.analysis.conditions import apply, outcome_in
 from bench.analysis.design import Design, design_of, imagined, unpublished
+from bench.analysis.evaluation import apply, outcome_in
 from bench.analysis.export_rule import default_day, judge
 from bench.analysis.headroom import Ceiling, ceilings
-from bench.analysis.reasons import number
 from bench.analysis.worlds import TooManyWorlds, worlds
 from bench.published.chips import Catalogue, Chip, read_chip
 from bench.published.rules import RuleBook, read_rules
 from bench.published.source import shipped_specs
+from bench.units import number
 from tests.explain_lab import RULE, explain, is_one_line_of_error, stdout, write_chip, write_rule
 
 CATALOGUE = Catalogue([shipped_specs()])

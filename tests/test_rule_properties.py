@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.analysis.conditions import Gap
 from bench.analysis.design import Design, Reading, Span, design_of, exactly, imagined, unpublished
+from bench.analysis.evaluation import Gap
 from bench.analysis.export_rule import Verdict, default_day, judge
 from bench.analysis.headroom import ceilings
 from bench.published.chips import Catalogue

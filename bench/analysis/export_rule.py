@@ -11,8 +11,8 @@ from datetime import date
 from fractions import Fraction
 from typing import Any, NamedTuple, TypeVar
 
-from bench.analysis.conditions import Gap, Leaf, RuleAnswer, World, apply, outcome_in
 from bench.analysis.design import Design, Span
+from bench.analysis.evaluation import Gap, Leaf, RuleAnswer, World, apply, outcome_in
 from bench.analysis.margin import nearest_flip
 from bench.analysis.reasons import (
     TOO_MANY,
@@ -76,6 +76,10 @@ class Open(NamedTuple):
     questions: frozenset[str]
     bounds: Mapping[str, Fraction]
 
+    def publishes(self, gap: Gap) -> bool:
+        """Whether a compared value is published, if only as a bound, and not one of those that were tried."""
+        return gap.quantity not in self.bounds or 0 < gap.value == self.bounds[gap.quantity]
+
     def settles(self, leaf: Leaf) -> bool:
         """Whether a leaf's answer holds whatever the open figures are, so that it may stand as a reason."""
         match leaf.condition:
@@ -94,8 +98,7 @@ class Open(NamedTuple):
         if leaf.gap is None or comparison.quantity not in self.bounds:
             return True
         upward = comparison.relation in ("at_least", "more_than")
-        at_bound = 0 < leaf.gap.value == self.bounds[comparison.quantity]
-        return at_bound and comparison.most is None and leaf.met == upward
+        return self.publishes(leaf.gap) and comparison.most is None and leaf.met == upward
 
 
 def judge(design: Design, rule: Rule, book: RuleBook, day: date) -> Verdict:
@@ -140,11 +143,13 @@ def _verdict(design: Design, rule: Rule, book: RuleBook, day: date, cases: Seque
     deciding = _deciding(cases)
     left_open = _left_open(design, cases)
     telling = _telling(cases, met, left_open)
-    spans = _spans(design, telling)
     exceptions = _exceptions(design, rule, book, day) if met else {}
     margin = None
     if not {*deciding} & {*QUESTIONS}:
+        spans = _spans(design, telling)
         margin = nearest_flip(design, rule, book, day, world=telling.world, spans=spans, met=met)
+    if met is None and margin is not None and margin.quantity not in _with_what_follows(deciding):
+        margin = None
     if met is False and margin is None:
         margin = _furthest(telling.said, left_open)
     return Verdict(
@@ -154,7 +159,7 @@ def _verdict(design: Design, rule: Rule, book: RuleBook, day: date, cases: Seque
         exception=next((name for name, is_open in exceptions.items() if is_open), None),
         effect=_effect(rule, outcomes) if met else "none" if met is False else None,
         reason=_reason(design, cases, deciding, left_open, telling),
-        margin=margin if met is not None or (margin and margin.quantity in _with_what_follows(deciding)) else None,
+        margin=margin,
         paragraphs=_paragraphs(cases, left_open),
         missing=_missing(design, deciding) if len(outcomes) > 1 else (),
         questions=tuple(name for name in deciding if name in QUESTIONS),
@@ -175,8 +180,7 @@ def _with_what_follows(deciding: Sequence[str]) -> set[str]:
 def _left_open(design: Design, cases: Sequence[Case]) -> Open:
     choices = {name: {case.choices[name] for case in cases} for name in cases[0].choices}
     questions = frozenset(name for name, answers in choices.items() if name in QUESTIONS and len(answers) > 1)
-    spans = [entry for reading in design.io for entry in design.quantities(reading.span).items()]
-    return Open(questions, {name: span.low for name, span in spans if span is not None and not span.exact})
+    return Open(questions, {name: span.low for name, span in _open_spans(design)})
 
 
 def _spans(design: Design, case: Case) -> Mapping[str, Span | None]:
@@ -224,15 +228,11 @@ def _exceptions(design: Design, rule: Rule, book: RuleBook, day: date) -> dict[s
 
 
 def _paragraphs(cases: Sequence[Case], left_open: Open) -> tuple[Paragraph, ...]:
-    def published(gap: Gap | None) -> Gap | None:
-        bound = None if gap is None else left_open.bounds.get(gap.quantity)
-        return gap if gap is None or bound is None or 0 < gap.value == bound else None
-
     return tuple(
         Paragraph(
             branch.name,
             _agreed(case.said.branches[i].answer.met for case in cases),
-            published(branch.answer.gap),
+            gap if (gap := branch.answer.gap) is not None and left_open.publishes(gap) else None,
         )
         for i, branch in enumerate(cases[0].said.branches)
     )
@@ -291,5 +291,11 @@ def _reason(design: Design, cases: Sequence[Case], deciding: Sequence[str], left
 
 
 def _missing(design: Design, deciding: Sequence[str]) -> tuple[str, ...]:
+    names = (name for quantity, span in _open_spans(design) if quantity in deciding for name in span.missing)
+    return tuple(dict.fromkeys(names))
+
+
+def _open_spans(design: Design) -> list[tuple[str, Span]]:
+    """Return every quantity of which only a lower bound is known, under every reading of I/O."""
     spans = [entry for reading in design.io for entry in design.quantities(reading.span).items()]
-    return tuple(dict.fromkeys(name for key, span in spans if key in deciding and span for name in span.missing))
+    return [(name, span) for name, span in spans if span is not None and not span.exact]

@@ -5,8 +5,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from bench.analysis.conditions import World, outcome_in
 from bench.analysis.design import Design
+from bench.analysis.evaluation import World, outcome_in
 from bench.analysis.worlds import TooManyWorlds, comparisons, die_area, moved, points, worlds
 from bench.published.conditions import Comparison
 from bench.published.rules import Rule, RuleBook

@@ -6,8 +6,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Final
 
-from bench.analysis.conditions import Gap, World, outcome_in
 from bench.analysis.design import Design, Span
+from bench.analysis.evaluation import Gap, World, outcome_in
 from bench.analysis.worlds import comparisons, die_area, moved, points
 from bench.published.conditions import Comparison
 from bench.published.rules import Rule, RuleBook

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from decimal import Decimal, localcontext
-from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
-from bench.analysis.conditions import Leaf, RuleAnswer
 from bench.analysis.design import Design, Span
+from bench.analysis.evaluation import Leaf, RuleAnswer
 from bench.published.conditions import FLAGS, QUANTITIES, Comparison, Flag, MetBy, NamedChip, Relation, Unsettled
+from bench.units import number
 
 # How a comparison reads when it is met, and when it is not.
 _SIGNS: Final[Mapping[Relation, tuple[str, str]]] = MappingProxyType(
@@ -33,39 +32,6 @@ _ANSWERS: Final = MappingProxyType(
 _NAMES: Final = MappingProxyType({"nvlink": "NVLink", "pcie": "PCIe"})
 TOO_MANY: Final = "too many of the figures that it looks at are open"
 _EITHER_WAY: Final = "whatever the open figures are"
-_DIGITS: Final = 3
-_EXACT_DIGITS: Final = 9
-_IN_FULL: Final = 60  # digits: more than a figure and a bit length can make
-_SEPARATED: Final = 100_000
-_MOST_DIGITS: Final = 28  # as many as a Decimal has here
-
-
-def number(value: Fraction, against: Fraction | None = None) -> str:
-    """Return a number as text: whole, or to 3 significant digits after which rounding cannot hide a difference.
-
-    A number that ends within 9 digits, like 15831.2, stands in full, and a long one with separators. `against` is
-    what it is compared with: digits are added until both differ in text if they differ at all.
-    """
-    exact = Decimal(value.numerator) / Decimal(value.denominator)
-    whole = exact.normalize()
-    if Fraction(exact) == value and len(whole.as_tuple().digits) <= _EXACT_DIGITS:
-        return _grouped(whole)
-    for digits in range(max(_DIGITS, exact.adjusted() + 1), _MOST_DIGITS):
-        shown = Decimal(f"{exact:.{digits - 1}e}")
-        if against is None or value == against or (Fraction(shown) - against) * (value - against) > 0:
-            return _grouped(shown)
-    return _grouped(exact)
-
-
-def exact(value: Fraction) -> str:
-    """Return a number in full where it ends, as those that sheets print do; else as `number` does."""
-    with localcontext(prec=_IN_FULL):
-        whole = (Decimal(value.numerator) / Decimal(value.denominator)).normalize()
-        return _grouped(whole) if Fraction(whole) == value else number(value)
-
-
-def _grouped(value: Decimal) -> str:
-    return f"{value:,f}" if abs(value) >= _SEPARATED else f"{value:f}"
 
 
 def plain_reason(said: RuleAnswer, settled: Callable[[Leaf], bool]) -> str:

@@ -5,8 +5,8 @@ from fractions import Fraction
 from itertools import pairwise, product
 from typing import Any, Final, NamedTuple
 
-from bench.analysis.conditions import World
 from bench.analysis.design import Design, Span
+from bench.analysis.evaluation import World
 from bench.published.conditions import Comparison, Condition, Flag, MetBy, NamedChip, Relation, Unsettled
 from bench.published.rules import Rule, RuleBook
 

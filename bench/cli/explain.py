@@ -118,6 +118,8 @@ def command(  # noqa: PLR0913 - one parameter an option, as Click passes them
       chipbench explain --all --format md
       chipbench explain --tops 8=296 --tops 16=148 --die 814 --nvlink 900 --pcie 128 --dram 4000
     """  # noqa: D301 - \b is Click's mark for a block to keep
+    from bench.analysis.design import imagined  # noqa: PLC0415 - `--help` must not load it
+
     given = {"--die": die, "--nvlink": nvlink, "--pcie": pcie, "--io": io, "--dram": dram}
     numbers = [name for name, value in given.items() if value is not None] + (["--consumer"] if consumer else [])
     _check_choice(chip, every=every, tops=tops, numbers=numbers)
@@ -127,7 +129,9 @@ def command(  # noqa: PLR0913 - one parameter an option, as Click passes them
     elif chip is not None:
         subject = _named(catalogue, chip)
     else:
-        subject = _design(tops, die=die, nvlink=nvlink, pcie=pcie, io=io, dram=dram, consumer=consumer)
+        subject = imagined(
+            tops=tops, die_area=die, nvlink=nvlink, pcie=pcie, io=io, memory_bandwidth=dram, consumer=consumer
+        )
     show(_told(subject, catalogue, specs_dir, day), format_name)
 
 
@@ -156,7 +160,7 @@ def _told(subject: "Subject", catalogue: "Catalogue", specs_dir: Path | None, da
 
 
 def _check_choice(chip: str | None, *, every: bool, tops: Mapping[int, Fraction], numbers: Sequence[str]) -> None:
-    """Refuse anything but one of: a chip, --all, a design; raise InvalidRequest."""
+    """Refuse anything but one of: a chip, --all, a design whose I/O is given in one way; raise InvalidRequest."""
     asked = {f"CHIP {chip!r}": chip is not None, "--all": every, "--tops": bool(tops)}
     chosen = [name for name, is_there in asked.items() if is_there]
     if len(chosen) > 1:
@@ -164,6 +168,8 @@ def _check_choice(chip: str | None, *, every: bool, tops: Mapping[int, Fraction]
     elif numbers and not tops:
         message = f"{', '.join(numbers)} {'describe' if len(numbers) > 1 else 'describes'} a design; "
         message += f"leave it out with {chosen[0]}" if chosen else "add its rates, --tops BITS=TOPS"
+    elif "--io" in numbers and {"--nvlink", "--pcie"} & {*numbers}:
+        message = "--io is the total of all I/O: give it, or --nvlink and --pcie, not both"
     elif not chosen:
         message = "give a CHIP ('chipbench chips' lists them), --all, or a design by --tops BITS=TOPS"
     else:
@@ -185,23 +191,3 @@ def _named(catalogue: "Catalogue", name: str) -> "Chip":
     chip = read_chip(Path(name))
     catalogue.check(chip)
     return chip
-
-
-def _design(  # noqa: PLR0913 - one keyword an option
-    tops: Mapping[int, Fraction],
-    *,
-    die: Fraction | None,
-    nvlink: Fraction | None,
-    pcie: Fraction | None,
-    io: Fraction | None,
-    dram: Fraction | None,
-    consumer: bool,
-) -> "Design":
-    from bench.analysis.design import imagined  # noqa: PLC0415 - `--help` must not load it
-
-    if io is not None and (nvlink is not None or pcie is not None):
-        message = "--io is the total of all I/O: give it, or --nvlink and --pcie, not both"
-        raise InvalidRequest(message)
-    return imagined(
-        tops=tops, die_area=die, nvlink=nvlink, pcie=pcie, io=io, memory_bandwidth=dram, consumer=consumer
-    )

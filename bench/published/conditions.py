@@ -7,12 +7,9 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 
 from bench.errors import SpecError
-from bench.published.source import did_you_mean, written
+from bench.published.source import LARGEST, SMALLEST, did_you_mean, written
 
 Relation = Literal["at_least", "more_than", "at_most", "below", "between"]
-
-
-_SMALLEST, _LARGEST = 1e-18, 1e18  # beyond it is a slip of the pen
 
 
 class Named(NamedTuple):
@@ -172,8 +169,8 @@ def _related(quantity: str, relation: Relation, value: object, where: str) -> Co
 def positive(value: object, where: str) -> Fraction:
     """Return `value` exactly; raise SpecError naming `where` if it is no finite number above 0."""
     number = not isinstance(value, bool) and isinstance(value, int | Decimal)
-    if not number or not _SMALLEST <= float(str(value)) <= _LARGEST:
-        bounds = f"{_SMALLEST:g} to {_LARGEST:g}"
+    if not number or not SMALLEST <= float(str(value)) <= LARGEST:
+        bounds = f"{SMALLEST:g} to {LARGEST:g}"
         message = f"{where} {written(value)} must be a finite number above 0, {bounds}, without quotes"
         raise SpecError(message)
     return Fraction(str(value))

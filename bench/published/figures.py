@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from bench.errors import SpecError
-from bench.published.source import Grade, Source, convert, did_you_mean, named_source, written
+from bench.published.source import LARGEST, SMALLEST, Grade, Source, convert, did_you_mean, named_source, written
 from bench.units import UNITS
 
 Status = Literal["known", "unknown", "inapplicable"]
@@ -23,7 +23,6 @@ _FLOAT_RATES: Final = {
 _INTEGER_RATES: Final = {"int8": 8, "int4": 4}
 
 
-_SMALLEST, _LARGEST = 1e-18, 1e18  # in any unit; beyond it is a slip of the pen
 _GENERATIONS: Final = range(1, 9)  # of PCIe: those that exist, and one ahead
 
 
@@ -214,8 +213,8 @@ def _number(kind: Kind, value: object, where: str) -> Decimal:
     if not 0 < float(Decimal(value)) < math.inf:
         message = f"{where} {value} must be finite and above 0"
         raise SpecError(message)
-    if not _SMALLEST <= float(Decimal(value)) <= _LARGEST:
-        message = f"{where} {value} must lie between {_SMALLEST:g} and {_LARGEST:g}; is the unit right?"
+    if not SMALLEST <= float(Decimal(value)) <= LARGEST:
+        message = f"{where} {value} must lie between {SMALLEST:g} and {LARGEST:g}; is the unit right?"
         raise SpecError(message)
     if kind.base == "generation" and value not in _GENERATIONS:
         message = f"{where} {value} must be a generation of PCIe, {_GENERATIONS[0]} to {_GENERATIONS[-1]}"

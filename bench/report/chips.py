@@ -9,6 +9,7 @@ from bench.published.chips import Chip
 from bench.published.figures import FIGURES, Alternative, Figure, Value
 from bench.published.source import Source
 from bench.report.view import Column, View, significant
+from bench.units import grouped
 
 MARKS: Final = MappingProxyType(
     {"vendor": "v", "device": "d", "paper": "p", "analyst": "a", "reseller": "r", "derived": "=", "official": "o"}
@@ -19,7 +20,6 @@ LEGEND: Final = (
     "'chipbench chips CHIP --sources' lists them all."
 )
 _DENSE: Final = "Rates are dense peaks (no sparsity). NVLink counts both directions together."
-_SEPARATED: Final = 100_000  # from here on digits stand in groups
 # What the list of all chips shows.
 _OVERVIEW: Final = ("bf16", "fp8", "memory_size", "memory_bandwidth", "nvlink", "tdp", "launched")
 
@@ -130,9 +130,7 @@ def figure_value(figure: Figure, value: Value) -> str:
 
 
 def _plain(value: Value) -> str:
-    if not isinstance(value, Decimal):
-        return str(value)
-    return f"{value:,f}" if value >= _SEPARATED else f"{value:f}"
+    return grouped(value) if isinstance(value, Decimal) else str(value)
 
 
 def figure_text(figure: Figure | None, unit: str) -> str:

@@ -5,8 +5,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bench.analysis.alternatives import Flip
-from bench.analysis.conditions import Gap
 from bench.analysis.design import GIGA, TERA, Design, Rate, Span
+from bench.analysis.evaluation import Gap
 from bench.analysis.explain import Compared, Story
 from bench.analysis.export_rule import Verdict
 from bench.analysis.headroom import Ceiling

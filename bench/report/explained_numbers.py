@@ -7,11 +7,12 @@ from typing import Final
 from bench.analysis.design import Design, Rate, Span
 from bench.analysis.explain import Quota, Story
 from bench.analysis.headroom import Ceiling
-from bench.analysis.reasons import exact, missing_name, number
+from bench.analysis.reasons import missing_name
 from bench.published.conditions import QUANTITIES, Comparison
 from bench.report.explained_sources import References
 from bench.report.verdict_texts import in_force_text, rule_text
 from bench.report.view import Column, Section, percent, significant
+from bench.units import exact, number
 
 _TPP: Final = (
     "TPP (total processing performance) = 2 x MacTOPS x bit length, the highest over all formats. A sheet's TOPS "

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 from bench.analysis.alternatives import Flip
 from bench.analysis.design import Rate
 from bench.analysis.explain import Story
-from bench.analysis.reasons import missing_name, number, question_text
+from bench.analysis.reasons import missing_name, question_text
 from bench.published.figures import Figure
 from bench.published.source import Source
 from bench.report.chips import figure_value, reference
 from bench.report.verdict_texts import verdict_text
 from bench.report.view import Column, Section
+from bench.units import number
 
 
 class References:

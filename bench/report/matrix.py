@@ -6,11 +6,11 @@ from typing import Final
 
 from bench.analysis.explain import Story
 from bench.analysis.export_rule import Verdict
-from bench.analysis.reasons import number
 from bench.report.explained import DISCLAIMER
 from bench.report.explained_data import verdict_document, verdict_records
 from bench.report.verdict_texts import in_force_text
 from bench.report.view import Column, View
+from bench.units import number
 
 _LEGEND: Final = (
     "A cell names the paragraph that is met; 'no': not met; '?': unknown, and 'explain CHIP' says what it depends "

@@ -2,12 +2,12 @@
 
 from fractions import Fraction
 
-from bench.analysis.conditions import Gap
+from bench.analysis.evaluation import Gap
 from bench.analysis.export_rule import Verdict
-from bench.analysis.reasons import number
 from bench.published.conditions import QUANTITIES
 from bench.published.rules import Rule
 from bench.report.view import percent
+from bench.units import number
 
 
 def verdict_text(verdict: Verdict) -> str:
