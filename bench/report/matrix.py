@@ -14,7 +14,8 @@ from bench.units import number
 
 _LEGEND: Final = (
     "A cell names the paragraph that is met; 'no': not met; '?': unknown, and 'explain CHIP' says what it depends "
-    "on; (NAC): a licence exception is open. ≥: a lower bound, as not every format has a published rate."
+    "on; (NAC): a licence exception is open; (NAC?): whether it is, is unknown. ≥: a lower bound, as not every "
+    "format has a published rate."
 )
 
 
