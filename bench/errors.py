@@ -37,6 +37,12 @@ class BackendUnavailable(ChipbenchError):
     exit_code = 5
 
 
+class Tripped(ChipbenchError):
+    """What was found meets a condition of `--fail-on`."""
+
+    exit_code = 6
+
+
 class CannotWrite(ChipbenchError):
     """A result cannot be saved: the target exists, is in use, full or not permitted."""
 

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Sequence
 from itertools import accumulate, cycle, islice, pairwise
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from bench.errors import BackendUnavailable
 from bench.measure.loop import measure
 from bench.measure.measurement import Measurement
 from bench.measure.policy import Policy, fitted
-from bench.records.record import Lines, reduce
+from bench.records.record import Lines, encode_line, read_lines, reduce
 from bench.run.replaying import replay_backend
 from bench.stats import summarise
 from tests.support import FAILED, STEADY, SpiedTask, cell, header, script
@@ -144,7 +146,12 @@ class TestSampling:
         summary = reduce(measurement).summary
         assert summary is not None
         assert summary.median == (0.001 + 0.001001) / 2
-        assert summary.interval == (0.000998, 0.001003)  # with six samples: the smallest and the largest
+        # In millionths from the mean 1000.5: 1.5 -1.5 0.5 -2.5 -0.5 2.5, products -2.25 -0.75 -1.25 1.25 -1.25,
+        # squares 17.5; so r = -4.25 / 17.5, its bias is 1/6, and 1.645 standard errors more are not excluded.
+        rho = -4.25 / 17.5 + 1 / 6 + 1.645 / math.sqrt(6)
+        wider = math.sqrt((1 + rho) / (1 - rho))
+        ends = [0.0010005 * (end / 0.0010005) ** wider for end in (0.000998, 0.001003)]  # smallest and largest
+        assert summary.interval == pytest.approx(ends, rel=1e-12)
         assert summary.n == 6
 
     @pytest.mark.parametrize(("spread", "stop"), [(0.0049, "precision"), (0.0051, "time_cap")])
@@ -186,15 +193,26 @@ class TestSampling:
         assert not measurement.passed
         assert measurement.failure == "the backend gave no samples"
 
-    def test_a_slow_drift_is_called_dependent_and_never_precise(self) -> None:
+    @pytest.mark.parametrize("policy", [Policy(cap_s=3.0, least_s=0.7), fitted(2, 30.0)], ids=["seven", "cpu"])
+    def test_a_slow_drift_is_called_dependent_and_never_precise(self, policy: Policy) -> None:
         """Its interval would be narrow enough: 0.1 % from end to end."""
         samples = [CALL * (1 + 1e-5 * i) for i in range(100)]
-        measurement, _ = run(WARM + samples, Policy(cap_s=3.0))
+        measurement, _ = run(WARM + samples, policy)
         assert measurement.stop == "time_cap"
-        assert "autocorrelated" in codes(measurement)
-        half_width = summarise(measurement.samples.seconds_per_call).half_width
-        assert half_width is not None
-        assert half_width < POLICY.target
+        summary = summarise(measurement.samples.seconds_per_call)
+        (caveat,) = [one for one in measurement.warnings if one.code == "autocorrelated"]
+        assert caveat.values == {"effective": round(summary.effective, 1), "n": float(summary.n)}
+        assert summary.effective < 6
+        assert summary.half_width is not None
+        assert summary.half_width < POLICY.target
+
+    def test_six_samples_are_too_few_to_call_a_drift_one(self) -> None:
+        """As of any six, their interval allows for it: it is 6.2 times as wide, which is still precise."""
+        measurement, _ = run(WARM + [CALL * (1 + 1e-5 * i) for i in range(100)])
+        assert (measurement.stop, len(measurement.samples.seconds_per_call)) == ("precision", 6)
+        assert codes(measurement) == []
+        summary = summarise(measurement.samples.seconds_per_call)
+        assert summary.half_width == pytest.approx(6.245 * 2.5e-5, rel=1e-3)
 
     def test_two_speeds_are_called_bimodal(self) -> None:
         measurement, _ = run(WARM + noisy(*[0, 0.1] * 100), Policy(cap_s=2.0))
@@ -223,6 +241,51 @@ class TestSampling:
         with pytest.raises(BackendUnavailable, match="clock") as raised:
             run([CALL] * before + [value] + [CALL] * 40)
         assert "\n" not in str(raised.value)
+
+
+class TestLeastTime:
+    @pytest.mark.parametrize("least_s", [0.0, 0.5, 0.62, 0.64, 1.5, 3.0])
+    def test_what_is_precise_at_once_is_sampled_for_the_least_time_and_no_longer(self, least_s: float) -> None:
+        measurement, blocks = run([CALL] * 200, Policy(least_s=least_s))
+        seconds = list(accumulate(block.seconds for block in blocks[12:]))
+        assert measurement.stop == "precision"
+        assert len(seconds) >= 6
+        assert seconds[-1] >= least_s
+        assert len(seconds) == 6 or seconds[-2] < least_s
+
+    def test_the_second_speed_is_seen_if_it_comes_within_it(self) -> None:
+        """For 1.5 s the one, then for 1.5 s another 10 % slower: six blocks saw the first alone."""
+        turns = noisy(*([0.0] * 15 + [0.1] * 15) * 9)
+        hasty, _ = run(WARM + turns, Policy())
+        patient, _ = run(WARM + turns, Policy(least_s=3.0))
+        assert (hasty.stop, codes(hasty)) == ("precision", [])
+        assert patient.stop == "time_cap"
+        assert {"autocorrelated", "bimodal"} <= {*codes(patient)}
+        (caveat,) = [one for one in patient.warnings if one.code == "autocorrelated"]
+        summary = summarise(patient.samples.seconds_per_call)
+        assert caveat.values == {"effective": round(summary.effective, 1), "n": float(summary.n)}
+        assert 1 < summary.effective < 6
+
+    def test_the_cap_ends_it_all_the_same(self) -> None:
+        wide = [CALL * value for value in islice(cycle(WIDE), 100)]
+        measurement, _ = run(WARM + wide, Policy(cap_s=1.0, least_s=3.0))
+        assert measurement.stop == "time_cap"
+        assert len(measurement.samples.seconds_per_call) == 10
+
+    def test_a_record_of_before_it_replays_by_the_rule_of_its_time(self, tmp_path: Path) -> None:
+        """Whose policy knew no least time: six blocks were enough then, and are in the replay."""
+        first, _ = run([CALL] * 200)
+        head = msgspec.to_builtins(header([CELL]))
+        head["schema"] = 2
+        del head["policy"]["least_s"]
+        path = tmp_path / "old.jsonl"
+        path.write_bytes(msgspec.json.encode(head) + b"\n" + encode_line(first))
+        lines = read_lines(path)
+        again = measure(replay_backend(lines).prepare(CELL, 0), CELL, lines.header.policy)
+        assert again == first
+        assert (again.stop, len(again.samples.seconds_per_call)) == ("precision", 6)
+        now = measure(SpiedTask(script([CALL] * 200)), CELL, fitted(2, 30.0))
+        assert (now.stop, len(now.samples.seconds_per_call)) == ("precision", 29)
 
 
 # Levels near each other, so that some scripts become flat, some precise and some neither; and wild ones.
@@ -261,9 +324,9 @@ class TestDecisions:
         assert warm_blocks(first) > 30
         assert replayed(first, POLICY) == first
 
-    @given(SECONDS)
-    def test_the_stop_that_fired_is_true(self, seconds: list[float]) -> None:
-        policy = SHORT_CAP
+    @given(SECONDS, st.sampled_from([0.0, 0.3, 0.8, 0.95]))
+    def test_the_stop_that_fired_is_true(self, seconds: list[float], least_s: float) -> None:
+        policy = Policy(cap_s=1.0, least_s=least_s)
         measurement, blocks = run(seconds, policy)
         kept = measurement.samples.seconds_per_call
         spent = sum(block.seconds for block in blocks[warm_blocks(measurement) :])
@@ -272,6 +335,8 @@ class TestDecisions:
                 half_width = summarise(kept).half_width
                 assert half_width is not None
                 assert half_width <= policy.target
+                assert not summarise(kept).autocorrelated
+                assert spent >= policy.least_s
                 assert len(kept) >= 6
             case "time_cap":
                 assert spent >= policy.cap_s
@@ -304,6 +369,21 @@ class TestFitted:
     @given(st.integers(1, 10), st.sampled_from([8.0, 30.0, 60.0]))
     def test_more_cells_never_get_more_room_each(self, cells: int, budget: float) -> None:
         assert fitted(cells + 1, budget).cap_s <= fitted(cells, budget).cap_s
+
+    @given(st.integers(1, 400), st.floats(8.0, 600.0), st.sampled_from([0.0, 1.3]))
+    def test_the_least_time_is_three_seconds_or_a_third_of_the_cap(
+        self, cells: int, budget: float, overhead_s: float
+    ) -> None:
+        policy = fitted(cells, budget, overhead_s=overhead_s)
+        assert policy.least_s == round(min(3.0, policy.cap_s / 3), 2)
+        assert 0.25 < policy.least_s < policy.cap_s
+
+    def test_the_least_times_of_the_usual_runs(self) -> None:
+        runs = fitted(2, 30.0), fitted(14, 60.0, overhead_s=1.3), fitted(2, 8.0)
+        assert [(one.cap_s, one.least_s) for one in runs] == [(9.25, 3.0), (0.87, 0.29), (2.0, 0.67)]
+
+    def test_unless_fitted_there_is_no_least_time(self) -> None:
+        assert Policy().least_s == 0
 
     def test_no_budget_changes_how_precise_or_how_flat(self) -> None:
         quick, long = fitted(3, 8.0), fitted(3, 60.0)

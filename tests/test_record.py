@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from bench.devices.base import Caveat, Check, OperandData
 from bench.errors import RecordError
 from bench.measure.measurement import Measurement, Samples, WarmUp
+from bench.measure.policy import Policy
 from bench.records.record import (
     SCHEMA,
     Footer,
@@ -258,7 +259,7 @@ class TestDamage:
         lines = changed(1, schema=SCHEMA + 1, colour="blue")([*VALID])
         path = write(tmp_path / "r.jsonl", *lines)
         for read in (read_header, read_lines):
-            with pytest.raises(RecordError, match=r"schema 3 is newer .* upgrade chipbench") as raised:
+            with pytest.raises(RecordError, match=r"schema 4 is newer .* upgrade chipbench") as raised:
                 read(path)
             assert "damaged" not in str(raised.value)
 
@@ -307,7 +308,23 @@ def test_cut_off_anywhere_it_is_an_error_or_the_beginning_of_the_truth(tmp_path:
         assert not read_record(path).complete
 
 
+DATA_FILES = Path(__file__).parent / "data"
+
+
 def test_a_file_of_every_schema_ever_written_is_kept_and_loads() -> None:
-    data = Path(__file__).parent / "data"
-    found = {read_record(path).header.schema for path in data.glob("*.jsonl")}
-    assert found == set(range(1, SCHEMA + 1))
+    found = {read_record(path).header.schema for path in DATA_FILES.glob("*.jsonl")}
+    assert found == set(range(1, SCHEMA + 1)) == {1, 2, 3}
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_record_of_before_the_least_sampling_time_had_none(schema: int) -> None:
+    path = DATA_FILES / f"schema-{schema}.jsonl"
+    assert b'least_s":' not in path.read_bytes().replace(b"warm_up_least_s", b"")
+    found = read_record(path)
+    assert found.header.schema == schema
+    assert found.header.policy.least_s == 0
+
+
+def test_the_least_sampling_time_is_kept(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", header(policy=Policy(least_s=2.5)))
+    assert read_header(path).policy.least_s == 2.5

@@ -1,4 +1,4 @@
-"""The median's interval covers what it claims, dependence is merged or said, and ratios mirror each other."""
+"""The median's interval covers what it claims, dependence widens it or is said, and ratios mirror each other."""
 
 import math
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from bench.stats import (
     Interval,
+    Summary,
     count_outliers,
-    is_bimodal,
+    effective_samples,
     lag1_autocorrelation,
     median_interval,
     median_ranks,
-    merge_neighbours,
     ratio_interval,
     summarise,
 )
@@ -85,33 +85,49 @@ def test_the_interval_holds_the_median_and_lies_within_the_samples(samples: list
 def test_order_matters_to_dependence_only(samples: list[float], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(samples))
     assert median_interval(shuffled) == median_interval(samples)
-    assert is_bimodal(shuffled) == is_bimodal(samples)
-    assert count_outliers(shuffled) == count_outliers(samples)
+    here, there = summarise(samples), summarise(shuffled)
+    for name in ("median", "n", "bimodal", "outliers"):
+        assert getattr(there, name) == getattr(here, name)
+    assert here.interval is not None
+    if lag1_autocorrelation(shuffled) == lag1_autocorrelation(samples):
+        assert there == here
+    if there.effective < here.effective:
+        assert there.half_width is not None
+        assert here.half_width is not None
+        assert there.half_width >= here.half_width
 
 
 @given(samples=samples_of, scale=scales)
 def test_another_unit_scales_the_interval_and_changes_nothing_else(samples: list[float], scale: float) -> None:
     here, there = summarise(samples), summarise([scale * value for value in samples])
-    assert there.median == scale * here.median
     assert here.interval is not None
-    assert there.interval == Interval(scale * here.interval.lo, scale * here.interval.hi)
+    assert there.interval == (scale * here.interval.lo, scale * here.interval.hi)
+    assert there.median == scale * here.median
     assert there[2:] == here[2:]
     assert there.half_width == here.half_width
 
 
 @given(samples=samples_of)
-def test_a_summary_s_median_lies_in_its_interval(samples: list[float]) -> None:
-    summary = summarise(samples)
+def test_a_summary_s_median_lies_in_its_interval_which_is_never_narrower_than_the_ranks(
+    samples: list[float],
+) -> None:
+    summary, plain = summarise(samples), median_interval(samples)
     assert summary.interval is not None
+    assert plain is not None
+    assert summary.median == median(samples)
     assert summary.interval.lo <= summary.median <= summary.interval.hi
+    assert summary.interval.lo <= plain.lo * (1 + 1e-12)
+    assert summary.interval.hi >= plain.hi * (1 - 1e-12)
     assert summary.n == len(samples)
 
 
 def test_half_width_is_half_the_interval_over_the_median() -> None:
-    summary = summarise([90.0, 110.0, 100.0, 99.0, 101.0, 100.0])
-    assert summary.interval == Interval(90.0, 110.0)
-    assert summary.half_width == pytest.approx(0.1)
+    summary = Summary(100.0, Interval(90.0, 110.0), 6, 6.0, autocorrelated=False, bimodal=False, outliers=0)
+    assert summary.half_width == 0.1
     assert summarise([1.0, 2.0]).half_width is None
+    found = summarise([90.0, 110.0, 100.0, 99.0, 101.0, 100.0])
+    assert found.interval is not None
+    assert found.half_width == (found.interval.hi - found.interval.lo) / 200
 
 
 @pytest.mark.parametrize(
@@ -123,54 +139,156 @@ def test_half_width_is_half_the_interval_over_the_median() -> None:
         ([2.0, 0.0, 1.0], -0.5),  # deviations 1 -1 0: (-1 + 0) / 2
     ],
 )
-def test_lag1_autocorrelation_by_hand_with_one_nth_for_the_bias(samples: list[float], plain: float) -> None:
-    assert lag1_autocorrelation(samples) == pytest.approx(plain + 1 / len(samples))
+def test_lag1_autocorrelation_by_hand_with_its_bias(samples: list[float], plain: float) -> None:
+    """1/n where there is none, and 3r/n more where it is positive."""
+    assert lag1_autocorrelation(samples) == pytest.approx(plain + (1 + 3 * max(plain, 0)) / len(samples))
 
 
-@pytest.mark.parametrize("samples", [[], [1.0], [1.0, 2.0], [3.0] * 9])
-def test_too_few_or_constant_samples_do_not_depend_on_each_other(samples: list[float]) -> None:
+@pytest.mark.parametrize("samples", [[], [1.0], [1.0, 2.0]])
+def test_too_few_samples_do_not_depend_on_each_other(samples: list[float]) -> None:
     assert lag1_autocorrelation(samples) == 0
 
 
-def test_independent_samples_show_no_dependence_on_average() -> None:
+@pytest.mark.parametrize("value", [3.0, 1e-3, 0.1, 1.0491e-3])
+def test_constant_samples_do_not_depend_on_each_other(value: float) -> None:
+    """Their mean in binary may differ from each of them: that is no dependence."""
+    for n in range(1, 90):
+        assert lag1_autocorrelation([value] * n) == 0
+        assert not summarise([value] * n).autocorrelated
+
+
+@pytest.mark.parametrize("n", [6, 8, 20])
+def test_independent_samples_show_no_dependence_on_average(n: int) -> None:
+    """In fact a little, by the correction's 3r/n of positive r, which at few samples errs to the safe side."""
     rng = np.random.default_rng(5)
-    found = [lag1_autocorrelation(row.tolist()) for row in rng.normal(10, 1, (3000, 8))]
-    assert abs(float(np.mean(found))) < 0.02
+    found = [lag1_autocorrelation(row.tolist()) for row in rng.normal(10, 1, (3000, n))]
+    assert -0.02 < float(np.mean(found)) < 0.6 / n
 
 
-def test_merging_pairs_neighbours_and_drops_an_odd_first_one() -> None:
-    assert merge_neighbours([1.0, 3.0, 10.0, 20.0]) == [2.0, 15.0]
-    assert merge_neighbours([99.0, 1.0, 3.0, 10.0, 20.0]) == [2.0, 15.0]
+@pytest.mark.parametrize("rho", [0.3, 0.6, 0.8])
+def test_dependent_samples_show_most_of_it_on_average(rho: float) -> None:
+    """Without its correction for 3r/n, twelve would show less than two thirds of 0.8."""
+    rng = np.random.default_rng(6)
+    rows = rng.normal(0, 1, (3000, 12))
+    for step in range(1, 12):
+        rows[:, step] = rho * rows[:, step - 1] + math.sqrt(1 - rho**2) * rows[:, step]
+    found = float(np.mean([lag1_autocorrelation(row.tolist()) for row in rows]))
+    assert 0.75 * rho < found < rho + 0.05
 
 
-@given(samples=st.lists(seconds, max_size=40).filter(lambda samples: len(samples) % 2 == 0))
-def test_merging_keeps_the_sum_of_an_even_number(samples: list[float]) -> None:
-    assert 2 * math.fsum(merge_neighbours(samples)) == pytest.approx(math.fsum(samples), rel=1e-12)
+@pytest.mark.parametrize(
+    ("n", "correlation", "effective"),
+    [(30, 0.0, 30.0), (30, 0.5, 10.0), (88, 0.6, 22.0), (12, 1.0, 0.0), (12, -0.7, 12.0), (12, 1.2, 0.0)],
+)
+def test_dependent_samples_are_worth_fewer(n: int, correlation: float, effective: float) -> None:
+    assert effective_samples(n, correlation) == pytest.approx(effective)
 
 
-def test_samples_in_equal_pairs_are_merged_once_and_are_then_independent() -> None:
-    values = [10.0, 14.0, 9.0, 13.0, 11.0, 12.0, 8.0, 15.0]
-    summary = summarise([value for value in values for _ in range(2)])
-    assert (summary.merged, summary.autocorrelated, summary.n) == (2, False, 16)
-    assert summary.interval == median_interval(values)
-    assert summary.median == median(values)
+# Deviations of 100 are 2 2 -2 -2 -2 -2 -2 -2 2 2 2 2: nine of eleven products are positive, and all as large, so
+# that r = (9 - 2) / 12, and with its bias 7/12 + (1 + 21/12) / 12 = 13/16.
+IN_RUNS = [102.0] * 2 + [98.0] * 6 + [102.0] * 4
 
 
-def test_a_drift_that_merging_cannot_undo_is_flagged_and_keeps_an_interval() -> None:
+def test_what_they_are_worth_by_hand() -> None:
+    found = summarise(IN_RUNS)
+    assert found.effective == pytest.approx(12 * (3 / 16) / (29 / 16))
+    assert found.autocorrelated  # 0.8125 exceeds 2.326 / sqrt(12) = 0.671, and 1.24 is fewer than six
+    assert (found.n, found.median) == (12, 100.0)
+
+
+def widened(centre: float, end: float, rho: float) -> float:
+    """The end's distance on the log scale, times the square root of (1 + rho) / (1 - rho)."""
+    return centre * math.exp(math.log(end / centre) * math.sqrt((1 + rho) / (1 - rho)))
+
+
+@pytest.mark.parametrize(
+    ("samples", "ends", "plain"),
+    [
+        # Deviations of the mean 100: -2 4 -1 1 -4 2, products -8 -4 -1 -4 -8, squares 42.
+        ([98.0, 104.0, 99.0, 101.0, 96.0, 102.0], (96.0, 104.0), -25 / 42),
+        # 1 1 -1 -1 1 1 -1 -1 1 -1: 1 -1 1 -1 1 -1 1 -1 -1, and ranks 2 and 9 of ten.
+        ([101.0, 101.0, 99.0, 99.0, 101.0, 101.0, 99.0, 99.0, 101.0, 99.0], (99.0, 101.0), -0.1),
+        # 1 1 1 -1 -1 -1 1 -1 1 -1: 1 1 -1 1 1 -1 -1 -1 -1.
+        ([101.0, 101.0, 101.0, 99.0, 99.0, 99.0, 101.0, 99.0, 101.0, 99.0], (99.0, 101.0), -0.1),
+        # 1 1 1 -1 -1 -1 -1 1 1 -1: 1 1 -1 1 1 1 -1 1 -1.
+        ([101.0, 101.0, 101.0, 99.0, 99.0, 99.0, 99.0, 101.0, 101.0, 99.0], (99.0, 101.0), 0.3),
+    ],
+)
+def test_the_interval_is_as_wide_as_the_largest_dependence_that_is_not_excluded(
+    samples: list[float], ends: tuple[float, float], plain: float
+) -> None:
+    """The correlation with its bias, and 1.645 standard errors of 1/sqrt(n) more, but not more than 0.95."""
+    n = len(samples)
+    rho = min(max(plain + (1 + 3 * max(plain, 0)) / n + 1.645 / math.sqrt(n), 0), 0.95)
+    assert median_interval(samples) == ends
+    found = summarise(samples)
+    assert found.interval == pytest.approx((widened(100, ends[0], rho), widened(100, ends[1], rho)), rel=1e-9)
+
+
+def test_at_0_95_of_dependence_it_ends() -> None:
+    """The square root of 1.95 / 0.05 is 6.245; two hundred that only rise show more than that."""
+    rising = [math.exp(0.001 * step) for step in range(-100, 101)]
+    lo, hi = median_ranks(201) or (0, 0)
+    found = summarise(rising).interval
+    assert found is not None
+    assert (math.log(found.lo), math.log(found.hi)) == pytest.approx(
+        (-0.006245 * (100 - lo), 0.006245 * (hi - 100)), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(("n", "least", "most"), [(6, 2.0, 3.0), (12, 1.5, 2.0), (50, 1.2, 1.4), (900, 1.03, 1.1)])
+def test_few_independent_samples_are_widened_more_than_many(n: int, least: float, most: float) -> None:
+    """At a correlation of 0, by 2.26 for six (0.67 not excluded), and by 1.06 for 900 (0.055 not)."""
+    factors = []
+    for row in np.exp(np.random.default_rng(9).normal(0, 0.01, (100, n))).tolist():
+        plain, found = median_interval(row), summarise(row).interval
+        assert plain is not None
+        assert found is not None
+        factors.append(math.log(found.hi / found.lo) / math.log(plain.hi / plain.lo))
+    assert least < median(factors) < most
+
+
+def test_taking_turns_is_no_positive_dependence() -> None:
+    """The upper end is below 0 too, so that the interval is that of the ranks."""
+    found = summarise([1.0, 2.0] * 10)
+    assert (found.autocorrelated, found.effective) == (False, 20.0)
+    assert found.interval == pytest.approx((1.0, 2.0))
+
+
+def test_a_drift_is_flagged_and_keeps_an_interval() -> None:
     summary = summarise([1.0 + 0.01 * step for step in range(24)])
-    assert (summary.merged, summary.autocorrelated, summary.n) == (4, True, 24)
+    assert (summary.autocorrelated, summary.n) == (True, 24)
+    assert summary.effective < 1
     assert summary.interval is not None
     assert summary.interval.lo < summary.median < summary.interval.hi
 
 
-def test_merging_stops_before_fewer_than_six_samples_are_left() -> None:
-    assert summarise([1.0 + step for step in range(11)]).merged == 1
-    assert summarise([1.0 + step for step in range(12)]).merged == 2
+def test_dependence_is_said_only_if_it_is_beyond_doubt() -> None:
+    """Six that only rise have 0.917 with its bias, worth 0.26; but chance alone gives one in a hundred 0.95."""
+    rising = [1.0 + 0.01 * step for step in range(7)]
+    assert lag1_autocorrelation(rising[:6]) == pytest.approx(0.5 + 2.5 / 6)
+    assert effective_samples(6, 0.5 + 2.5 / 6) < 1
+    assert not summarise(rising[:6]).autocorrelated
+    assert lag1_autocorrelation(rising) > 2.326 / math.sqrt(7)
+    assert summarise(rising).autocorrelated
 
 
-def test_taking_turns_is_no_positive_dependence() -> None:
-    summary = summarise([1.0, 2.0] * 10)
-    assert (summary.merged, summary.autocorrelated) == (1, False)
+@pytest.mark.parametrize(("n", "most"), [(8, 0.02), (9, 0.02), (20, 0.02), (88, 0.0)])
+def test_independent_samples_are_hardly_ever_called_dependent(n: int, most: float) -> None:
+    rows = np.random.default_rng(8).normal(10, 1, (2000, n)).tolist()
+    assert np.mean([summarise(row).autocorrelated for row in rows]) <= most
+
+
+def test_dependent_samples_that_are_worth_six_are_not_flagged() -> None:
+    """A correlation of 0.5 is sure of two hundred, and they are worth 67: widened, no more."""
+    steps, value, samples = np.random.default_rng(4).normal(0, 0.01, 200).tolist(), 0.0, []
+    for step in steps:
+        value = 0.5 * value + step
+        samples.append(math.exp(value))
+    found = summarise(samples)
+    assert lag1_autocorrelation(samples) > 2.326 / math.sqrt(200)
+    assert 30 < found.effective < 120
+    assert not found.autocorrelated
 
 
 @pytest.mark.parametrize(
@@ -194,22 +312,6 @@ def test_an_outlier_begins_at_three_scaled_deviations() -> None:
     spread = [-2.0, -1.0, -1.0, 0.0, 1.0, 1.0, 2.0]  # median deviation 1, so the limit is 4.4478
     assert count_outliers([10 + value for value in [*spread, -4.4, 4.4]]) == 0
     assert count_outliers([10 + value for value in [*spread, -4.5, 4.5]]) == 2
-
-
-@pytest.mark.parametrize(
-    ("samples", "expected"),
-    [
-        ([1.0, 1.01, 1.02, 1.01, 1.0, 2.0, 2.01, 2.02, 2.01, 2.0], True),
-        ([1.0, 1.01, 1.02, 1.01, 2.0, 2.01, 2.02, 2.0, 2.01], False),  # nine are too few to say
-        ([1.0 + 0.1 * step for step in range(12)], False),  # evenly spread
-        ([1.0, 1.01, 1.02, 1.01, 1.0, 1.0, 1.01, 1.02, 1.0, 2.0, 2.0], False),  # two of eleven are outliers
-        ([1.0] * 6 + [1.005] * 6, False),  # the steps of a quiet clock
-        ([1.0] * 12, False),
-    ],
-)
-def test_two_speeds_are_two_groups_with_a_wide_gap(samples: list[float], expected: bool) -> None:
-    assert is_bimodal(samples) is expected
-    assert summarise(samples).bimodal is expected
 
 
 def _median_and_interval(samples: Sequence[float]) -> tuple[float, Interval]:

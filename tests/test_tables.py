@@ -39,6 +39,22 @@ def test_a_folder_is_read_whole_and_a_damaged_file_is_not_skipped(tmp_path: Path
         bench.load_results(tmp_path)
 
 
+def test_every_damaged_file_is_named_in_one_line_or_left_out_on_request(tmp_path: Path) -> None:
+    shutil.copy(RECORD, tmp_path / "one.jsonl")
+    for name in ("two", "three"):
+        (tmp_path / f"{name}.jsonl").write_text("nonsense\n", encoding="utf-8")
+    with pytest.raises(RecordError, match=r"2 of 3 records cannot be read: .*three\.jsonl.*two\.jsonl") as caught:
+        bench.load_results(tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.warns(UserWarning, match="skipped: ") as told:
+        frame = bench.load_results(tmp_path, skip_bad=True)
+    assert [Path(str(one.message).split(": ")[1]).name for one in told] == ["three.jsonl", "two.jsonl"]
+    assert {one.filename for one in told} == {__file__}
+    assert {Path(path).name for path in frame["path"]} == {"one.jsonl"}
+    with pytest.raises(RecordError, match=r"two\.jsonl"):
+        bench.load_results(tmp_path / "two.jsonl", skip_bad=True)
+
+
 def test_an_empty_folder_says_how_to_make_a_record(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="chipbench run"):
         bench.load_results(tmp_path)

@@ -1,56 +1,29 @@
-"""Rates and their ratios: measured cells beside each other and beside published peaks.
-
-A verdict (faster, slower, same) is not drawn here; a ratio with its interval is.
-"""
+"""Sides held against the first of them, cell by cell: what each has, the ratio, the finding, the clock."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
+from bench.analysis.context import Context, Difference, differences
+from bench.analysis.estimates import Estimate, Ratio, peak_at_clock, published_peak, ratio
+from bench.analysis.verdict import FLOORS, LEAST, Finding, judge
 from bench.devices.base import Origin
 from bench.errors import RecordError
 from bench.published.chips import Chip
-from bench.published.figures import Figure
-from bench.records.record import Reading, Record
-from bench.stats import Interval, ratio_interval
-from bench.units import Dtype
-from bench.workloads.base import Cell
+from bench.units import DTYPES
+from bench.workloads.base import Cell, shape_class
 
-Kind = Origin | Literal["published"]
-PER_CLOCK: Final = "flop_per_clock_per_sm"
-
-
-class Estimate(NamedTuple):
-    """A rate in operations per second. `interval` is None if it has none: a published figure, few samples.
-
-    `figure` is the published figure that it is; `processes` how many fresh processes it was pooled from. A
-    `host_limited` rate is that of a host which could not enqueue fast enough: it says nothing of the chip.
-    """
-
-    rate: float
-    interval: Interval | None
-    figure: Figure | None = None
-    processes: int = 1
-    host_limited: bool = False
-
-    @property
-    def half_width(self) -> float | None:
-        """Half the interval's width relative to the rate."""
-        return None if self.interval is None else (self.interval.hi - self.interval.lo) / 2 / self.rate
-
-
-class Ratio(NamedTuple):
-    """A quotient of two rates; `interval` is None if a measured side has none."""
-
-    value: float
-    interval: Interval | None
+Kind = Origin | Literal["published measurement", "published peak"]
+MEASURED: Final = ("measured", "replayed", "simulated")
 
 
 class Side(NamedTuple):
     """One column of a comparison: a label, what kind of thing it is, and what it offers for each cell.
 
-    `failed` are the cells that were measured but did not pass their check in some process.
+    `cycles` are clock cycles of a call and `clocks` the clock that was held (Hz), where the device tells them; of
+    several processes, means.
+    `failed` are the cells that were measured but did not pass their check in some process, and `contexts` the
+    surroundings of each record. `chip` is the chip that it is of, None if it is not known to be one.
     """
 
     label: str
@@ -59,160 +32,200 @@ class Side(NamedTuple):
     estimates: Mapping[Cell, Estimate]
     failed: Sequence[Cell] = ()
     chip: Chip | None = None
+    device_kind: str = ""
+    cycles: Mapping[Cell, float] = {}
+    clocks: Mapping[Cell, float] = {}
+    contexts: Sequence[Context] = ()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether these are rates from records, not published ones."""
+        return self.kind in MEASURED
 
     def estimate(self, cell: Cell) -> Estimate | None:
-        """Return this side's rate for `cell`: as measured, or the published peak of its dtype."""
-        if self.chip is not None:
-            return None if cell.dtype is None else published_peak(self.chip, cell.dtype)
-        return self.estimates.get(cell)
+        """Return this side's rate for `cell`: measured, what others published of it, or the dtype's peak."""
+        if self.kind == "published peak":
+            return None if cell.dtype is None or self.chip is None else published_peak(self.chip, cell.dtype)
+        found = self.estimates.get(cell)
+        if found is None and self.kind == "published measurement" and cell.library is not None:
+            return next((rate for stated, rate in self.estimates.items() if states(stated, cell)), None)
+        return found
+
+
+class ClockMove(NamedTuple):
+    """The same cell in seconds and in clock cycles: `rate` and `per_cycle` are ratios, the clocks in Hz."""
+
+    rate: float
+    per_cycle: float
+    clock_a: float
+    clock_b: float
+
+
+class Efficiency(NamedTuple):
+    """A measured rate as a share of a published peak, and of the same chip's own peak at the clock held."""
+
+    at_spec: float
+    at_clock: float | None
+
+
+class Against(NamedTuple):
+    """One side beside the first: its rate and, where both have one, their ratio, the finding, what the clock did.
+
+    `finding` is None unless both were measured, by somebody. `efficiency` is of the one that was measured, where
+    the other is a published peak.
+    """
+
+    estimate: Estimate | None
+    ratio: Ratio | None = None
+    finding: Finding | None = None
+    clock: ClockMove | None = None
+    efficiency: Efficiency | None = None
 
 
 class Row(NamedTuple):
-    """One cell: the rate of each side, and its ratio to the first side's."""
+    """One cell: the first side's rate, and the others beside it."""
 
     cell: Cell
-    estimates: tuple[Estimate | None, ...]
-    ratios: tuple[Ratio | None, ...]
+    first: Estimate | None
+    others: tuple[Against, ...]
 
 
-def measured_rate(reading: Reading) -> Estimate | None:
-    """Return the rate of a reading that passed its check, else None."""
-    summary, flop = reading.summary, reading.cell.flop
-    if not reading.passed or summary is None or not flop:
-        return None
-    interval = summary.interval and Interval(flop / summary.interval.hi, flop / summary.interval.lo)
-    return Estimate(flop / summary.median, interval, host_limited=is_host_limited(reading))
+class Absent(NamedTuple):
+    """A cell that the first side measured and another measured one has no rate of, though it might."""
+
+    cell: Cell
+    label: str
+    reason: Literal["missing", "failed"]
 
 
-def is_host_limited(reading: Reading) -> bool:
-    """Whether the host, not the device, set the rate of a reading."""
-    return any(caveat.code == "launch_bound" for caveat in reading.warnings)
+class Comparison(NamedTuple):
+    """Everything that a comparison found; `differences` are those of each side to the first, in their order."""
+
+    sides: tuple[Side, ...]
+    differences: tuple[tuple[Difference, ...], ...]
+    rows: tuple[Row, ...]
+    absent: tuple[Absent, ...] = ()
 
 
-def pooled(readings: Iterable[Reading]) -> Estimate | None:
-    """Return one rate for one cell from several processes: the median of their rates.
+def states(published: Cell, measured: Cell) -> bool:
+    """Whether a published measurement's cell is this one, of a measurement, as far as it is stated.
 
-    Its interval spans all of theirs, which claims no more than what was seen; None if one has none.
+    What it leaves out may be anything, but for the shape: a rate without one is the best of many, and stands
+    beside large products only.
     """
-    rates = [rate for rate in map(measured_rate, readings) if rate is not None]
-    if len(rates) <= 1:
-        return rates[0] if rates else None
-    intervals = [rate.interval for rate in rates if rate.interval is not None]
-    span = Interval(min(i.lo for i in intervals), max(i.hi for i in intervals)) if intervals else None
-    return Estimate(
-        median(rate.rate for rate in rates),
-        span if len(intervals) == len(rates) else None,
-        processes=len(rates),
-        host_limited=any(rate.host_limited for rate in rates),
-    )
+    if published.shape is None and shape_class(measured.shape) != "large":
+        return False
+    pairs = ((getattr(published, name), getattr(measured, name)) for name in Cell.__struct_fields__)
+    return all(stated is None or stated == value for stated, value in pairs)
 
 
-def pooled_cells(processes: Sequence[Sequence[Reading]]) -> dict[Cell, Estimate]:
-    """Return the pooled rate of every cell that passed somewhere, in the order first seen."""
-    by_cell: dict[Cell, list[Reading]] = {}
-    for readings in processes:
-        for reading in readings:
-            by_cell.setdefault(reading.cell, []).append(reading)
-    rates = {cell: pooled(readings) for cell, readings in by_cell.items()}
-    return {cell: rate for cell, rate in rates.items() if rate is not None}
+def compare(sides: Sequence[Side], *, allowed: Collection[str] = ()) -> Comparison:
+    """Return every cell that the first side and another have, and what was found.
 
-
-def published_peak(chip: Chip, dtype: Dtype) -> Estimate | None:
-    """Return the published dense peak that a matrix multiply in `dtype` is held against, or None."""
-    figure = chip.first_known(dtype.figures)
-    value = None if figure is None else figure.in_base_units(figure.value)
-    return Estimate(float(value), None, figure) if isinstance(value, int | float) else None
-
-
-def peak_at_clock(chip: Chip, dtype: Dtype, sm_clock_hz: float) -> Estimate | None:
-    """Return the dense peak at the clock that was held: SMs × FLOP per clock and SM × clock; None if not sourced.
-
-    The FLOP per clock stand under the name of the published peak that the format is held against.
+    `allowed` names differences of the surroundings that are not to block a verdict. Raises RecordError if no cell
+    is common to the first side and another.
     """
-    peak = chip.first_known(dtype.figures)
-    if peak is None:
-        return None
-    per_clock = chip.first_known((f"{PER_CLOCK}.{peak.name}",))
-    sms = chip.first_known(("sm_count",))
-    if per_clock is None or sms is None:
-        return None
-    count, each = sms.in_base_units(sms.value), per_clock.in_base_units(per_clock.value)
-    if not isinstance(count, int | float) or not isinstance(each, int | float):
-        return None
-    return Estimate(float(count * each * sm_clock_hz), None, per_clock)
-
-
-def ratio(numerator: Estimate, denominator: Estimate) -> Ratio:
-    """Return numerator ÷ denominator; a published figure counts as exact."""
-    value = numerator.rate / denominator.rate
-    both_published = numerator.figure is not None and denominator.figure is not None
-    above, below = _bounds(numerator), _bounds(denominator)
-    if both_published or above is None or below is None:
-        return Ratio(value, None)
-    return Ratio(value, ratio_interval(numerator.rate, above, denominator.rate, below))
-
-
-def _bounds(estimate: Estimate) -> Interval | None:
-    return Interval(estimate.rate, estimate.rate) if estimate.figure is not None else estimate.interval
-
-
-def side_of_records(label: str, records: Sequence[Record]) -> Side:
-    """Return the side that some records of one device make, cells pooled over them.
-
-    Raises RecordError if they are of several devices, or measured and replayed ones are mixed.
-    """
-    devices = sorted({record.header.device.name for record in records})
-    origins = sorted({record.header.origin for record in records})
-    keys = {record.header.device.key for record in records}
-    for what, found in (("devices", devices), ("origins", origins), ("machines", sorted(map(str, keys)))):
-        if len(found) > 1:
-            message = f"{label}: holds records of several {what} ({', '.join(found)}); name one of its folders"
-            raise RecordError(message)
-    header = records[0].header
-    failed = dict.fromkeys(r.cell for record in records for r in record.readings if not r.passed)
-    estimates = pooled_cells([record.readings for record in records])
-    return Side(label, header.origin, header.device.name, estimates, tuple(failed))
-
-
-def side_of_chip(chip: Chip) -> Side:
-    """Return the side of a chip's published peaks."""
-    return Side(chip.id, "published", chip.name, {}, chip=chip)
-
-
-def compare(sides: Sequence[Side]) -> list[Row]:
-    """Return a row for every cell that at least two sides have. Raises RecordError if there is none."""
-    cells = list(dict.fromkeys(cell for side in sides for cell in side.estimates))
-    rows = [_row(cell, sides) for cell in cells]
-    common = [row for row in rows if sum(estimate is not None for estimate in row.estimates) >= 2]
-    if not common:
+    first = sides[0]
+    found = [
+        differences(first.contexts, side.contexts, allowed=allowed) if first.contexts and side.contexts else []
+        for side in sides[1:]
+    ]
+    rows = [_row(cell, sides, found) for cell in _cells(sides)]
+    if not any(one.ratio for row in rows for one in row.others):
         parts = [f"{side.label} has {_listed(side)}" for side in sides]
-        message = f"no cell that two of them have: {'; '.join(parts)}"
+        message = f"no cell that {first.label} and another have: {'; '.join(parts)}"
         raise RecordError(message)
-    return common
+    telling = tuple(row for row in rows if any(one.ratio for one in row.others))
+    return Comparison(tuple(sides), tuple(map(tuple, found)), telling, tuple(_absent(sides)))
 
 
-def _row(cell: Cell, sides: Sequence[Side]) -> Row:
-    estimates = tuple(side.estimate(cell) for side in sides)
-    first = estimates[0]
-    return Row(cell, estimates, tuple(_ratio_to(first, other) for other in estimates))
+def _cells(sides: Sequence[Side]) -> list[Cell]:
+    """Return the cells to ask every side for: the measured ones', or with none of those the published ones'."""
+    measured = [cell for side in sides if side.is_measured for cell in (*side.estimates, *side.failed)]
+    stated = [cell for side in sides if side.kind == "published measurement" for cell in side.estimates]
+    return list(dict.fromkeys(measured or sorted(stated, key=_reading_order)))
 
 
-def _ratio_to(first: Estimate | None, other: Estimate | None) -> Ratio | None:
-    """Return other ÷ first; None if one is missing, or it would hold what the host limited against a peak."""
-    if first is None or other is None:
+def _reading_order(cell: Cell) -> tuple[int, float, str]:
+    names, shape = list(DTYPES), cell.shape
+    volume = math.inf if shape is None else float(shape.m * shape.n * shape.k)
+    return (names.index(cell.dtype_name) if cell.dtype_name in names else len(names), volume, cell.key)
+
+
+def _absent(sides: Sequence[Side]) -> Iterator[Absent]:
+    first = sides[0]
+    for side in sides[1:]:
+        if first.is_measured and side.is_measured:
+            for cell in dict.fromkeys((*first.estimates, *first.failed)):
+                if cell not in first.estimates or cell not in side.estimates:
+                    failed = cell in side.failed or cell in first.failed
+                    yield Absent(cell, side.label, "failed" if failed else "missing")
+
+
+def _row(cell: Cell, sides: Sequence[Side], found: Sequence[Sequence[Difference]]) -> Row:
+    a = sides[0].estimate(cell)
+    others = [_against(cell, sides[0], a, side, between) for side, between in zip(sides[1:], found, strict=True)]
+    return Row(cell, a, tuple(others))
+
+
+def _against(cell: Cell, first: Side, a: Estimate | None, side: Side, between: Sequence[Difference]) -> Against:
+    b = side.estimate(cell)
+    if a is None or b is None:
+        return Against(b)
+    if a.figure is not None or b.figure is not None:
+        return _to_peak(cell, first, a, side, b)
+    finding = _finding(first, a, side, b, between)
+    return Against(b, finding.ratio or ratio(b, a), finding, clock=_clock(cell, first, side, a, b))
+
+
+def _finding(first: Side, a: Estimate, side: Side, b: Estimate, between: Sequence[Difference]) -> Finding:
+    blocking = [one.name for one in between if one.blocking]
+    if not (first.is_measured and side.is_measured):
+        return Finding("can't tell", "published", ratio(b, a))
+    if blocking:
+        return Finding("not comparable", "context", ratio(b, a), {"differs": ", ".join(blocking)})
+    return judge(a, b, floor=max(FLOORS[first.device_kind], FLOORS[side.device_kind]))
+
+
+def _to_peak(cell: Cell, first: Side, a: Estimate, side: Side, b: Estimate) -> Against:
+    """Return a rate beside a published peak; one that the host limited says nothing of a chip."""
+    if a.host_limited or b.host_limited:
+        return Against(b)
+    if a.figure is not None and b.figure is not None:
+        return Against(b, ratio(b, a))
+    (peak, of), (rate, measured) = ((a, first), (b, side)) if a.figure is not None else ((b, side), (a, first))
+    return Against(b, ratio(b, a), efficiency=_efficiency(cell, rate, measured, peak, of))
+
+
+def _efficiency(cell: Cell, rate: Estimate, measured: Side, peak: Estimate, of: Side) -> Efficiency:
+    clock = measured.clocks.get(cell)
+    own = measured.is_measured and measured.chip is not None and measured.chip == of.chip
+    at_clock = peak_at_clock(of.chip, cell.dtype, clock) if own and of.chip and cell.dtype and clock else None
+    return Efficiency(rate.rate / peak.rate, rate.rate / at_clock.rate if at_clock else None)
+
+
+def _clock(cell: Cell, first: Side, side: Side, a: Estimate, b: Estimate) -> ClockMove | None:
+    """Return what the clock did if seconds and cycles do not tell the same of one product."""
+    cycles = [one.cycles.get(cell) for one in (first, side)]
+    clocks = [one.clocks.get(cell) for one in (first, side)]
+    if first.chip != side.chip or first.name != side.name:
         return None
-    one_published = (first.figure is None) != (other.figure is None)
-    if one_published and (first.host_limited or other.host_limited):
+    if cycles[0] is None or cycles[1] is None or clocks[0] is None or clocks[1] is None:
         return None
-    return ratio(other, first)
+    moved = ClockMove(b.rate / a.rate, cycles[0] / cycles[1], clocks[0], clocks[1])
+    return moved if abs(math.log(moved.rate / moved.per_cycle)) > LEAST else None
 
 
 def _listed(side: Side) -> str:
-    if side.chip is not None:
+    if side.kind == "published peak":
         return "published peaks"
     return ", ".join(dict.fromkeys(cell.label for cell in side.estimates)) or "no cell that passed its check"
 
 
-def is_above_peak(of_peak: Ratio) -> bool:
-    """Whether a measured rate exceeds the published peak: something to explain, never a success."""
-    return of_peak.value > 1 and not math.isclose(of_peak.value, 1, rel_tol=1e-9)
+def left_out(comparison: Comparison) -> Iterator[tuple[Side, list[Cell]]]:
+    """Yield the sides that have cells which no row shows, with those cells."""
+    shown = {row.cell for row in comparison.rows}
+    for side in comparison.sides:
+        alone = [cell for cell in side.estimates if cell not in shown]
+        if alone and side.is_measured:
+            yield side, alone

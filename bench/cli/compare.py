@@ -1,56 +1,169 @@
-"""`chipbench compare`: records and chips against each other."""
+"""`chipbench compare`: records, chips and what others measured against each other."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, say, shared_options, show
+from bench.cli.options import CONTEXT, JUDGED_FORMATS, catalogue_from, chip_from, say, shared_options, show
+from bench.errors import InvalidRequest, RecordError, Tripped
 
 if TYPE_CHECKING:
-    from bench.analysis.compare import Side
-    from bench.published.chips import Catalogue
+    from bench.analysis.gates import Gate, Trip
+    from bench.analysis.sides import Named
+    from bench.published.chips import Catalogue, Chip
+    from bench.published.measured import PublishedMeasurement
+
+_MOST_NAMED = 5
 
 
 @click.command("compare", context_settings=CONTEXT)
 @click.argument("names", metavar="A B...", nargs=-1, required=True)
-@shared_options()
-def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, specs_dir: Path | None) -> None:
+@click.option(
+    "--sane", is_flag=True, help="Hold one run of a known chip against what others measured on that chip."
+)
+@click.option(
+    "--fail-on",
+    multiple=True,
+    metavar="WHAT",
+    help="Exit with 6 if a rate is slower, slower:PERCENT or more, not-comparable, or unsane. Repeatable.",
+)
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="NAME",
+    help="Draw verdicts over a difference that blocks them, such as power_limit_w. Repeatable.",
+)
+@click.option(
+    "--skip-bad", is_flag=True, help="Use the records of a folder that can be read, and name the others."
+)
+@shared_options(formats=JUDGED_FORMATS)
+def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, **options: Any) -> None:  # noqa: ANN401
     """Hold records and chips against each other.
 
-    Shows each one's rates, and their ratios to the first with intervals.
+    First whether they can be compared, then the ratio of each one's rates to the first's with its interval, and a
+    verdict: faster, slower, same, can't tell or not comparable.
 
     A, B, ... are record files, folders of records (their processes are pooled), `latest` (the newest measured
-    record) or chips, for which the published dense peaks stand. With chips alone it is `chipbench chips`.
+    record, with the other processes of its run), `published:CHIP` (what others measured) or chips, for which the
+    published dense peaks stand. With chips alone it is `chipbench chips`.
 
     \b
     Examples:
-      chipbench compare latest h20 h100
+      chipbench compare latest h20 published:h20
       chipbench compare results/h100-sxm5-80gb results/h200-sxm-141gb
+      chipbench compare baseline latest --fail-on slower:5 --fail-on not-comparable --format junit
+      chipbench compare latest --sane
     """  # noqa: D301 - \b is Click's mark for a block to keep
+    from bench.analysis.gates import UNSANE, read_gate  # noqa: PLC0415 - `--help` must not load it
+
+    gates = [read_gate(text) for text in options["fail_on"]]
+    if any(gate.name == UNSANE for gate in gates) and not options["sane"]:
+        message = "--fail-on unsane needs --sane"
+        raise click.UsageError(message)
+    catalogue = catalogue_from(options["specs_dir"])
+    asked = _Asked(catalogue, results_dir, options["specs_dir"], skip_bad=options["skip_bad"])
+    if options["sane"]:
+        _sane(asked, names, gates, format_name)
+    else:
+        _compare(asked, names, gates, options["allow"], format_name)
+
+
+class _Asked:
+    """What the names of a comparison are looked up in."""
+
+    def __init__(self, catalogue: "Catalogue", results: Path, specs: Path | None, *, skip_bad: bool) -> None:
+        self.catalogue = catalogue
+        self._results, self._specs, self._skip_bad = results, specs, skip_bad
+
+    def measurements(self, chip: "Chip") -> "Sequence[PublishedMeasurement]":
+        """Return what others measured on a chip. Raises InvalidRequest if nobody did."""
+        from bench.published.measured import read_published_measurements  # noqa: PLC0415 - only where asked for
+        from bench.published.source import specs_folders  # noqa: PLC0415
+
+        known = read_published_measurements(specs_folders(self._specs))
+        known.check_chips(self.catalogue.ids)
+        if known.overridden:
+            say(f"{self._specs} overrides what others measured of {', '.join(known.overridden)}")
+        if chip.id not in known:
+            message = (
+                f"{chip.id}: nobody's measurements are known here; there are some of {', '.join(sorted(known))}"
+            )
+            raise InvalidRequest(message)
+        return known[chip.id]
+
+    def side(self, name: str) -> "Named":
+        """Return what one name stands for, and say how it was understood."""
+        from bench.analysis import sides  # noqa: PLC0415 - `--help` must not load it
+
+        if name.lower().startswith(sides.PUBLISHED):
+            chip = chip_from(self.catalogue, name[len(sides.PUBLISHED) :])
+            return sides.Named(sides.side_of_others(chip, self.measurements(chip)))
+        if self.catalogue.has(name):
+            return sides.Named(sides.side_of_chip(chip_from(self.catalogue, name)))
+        suggested = [*self.catalogue.ids, *self.catalogue.aliases]
+        named = sides.measured_side(name, self._results, self._chip_of, suggested)
+        for note in named.notes:
+            say(note)
+        if named.damaged and not self._skip_bad:
+            message = f"{len(named.damaged)} records of {name} cannot be read; --skip-bad uses the rest"
+            raise RecordError(message)
+        return named
+
+    def _chip_of(self, chip_id: str) -> "Chip | None":
+        return self.catalogue.chip(chip_id) if chip_id in self.catalogue.ids else None
+
+
+def _compare(
+    asked: _Asked, names: Sequence[str], gates: "Sequence[Gate]", allowed: Sequence[str], format_name: str
+) -> None:
     from bench.analysis.compare import compare  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.gates import tripped  # noqa: PLC0415
+    from bench.analysis.sides import check_distinct  # noqa: PLC0415
     from bench.report.chips import side_by_side  # noqa: PLC0415
     from bench.report.compared import compare_view  # noqa: PLC0415
 
     if len(names) < 2:
-        message = "compare needs two or more of: record files, folders, latest, chips"
+        message = "compare needs two or more of: record files, folders, latest, published:CHIP, chips"
         raise click.UsageError(message)
-    catalogue = catalogue_from(specs_dir)
-    if all(catalogue.has(name) for name in names):
-        chips = {chip.id: chip for chip in (chip_from(catalogue, name) for name in dict.fromkeys(names))}
+    if all(asked.catalogue.has(name) for name in names):
+        chips = {chip.id: chip for chip in (chip_from(asked.catalogue, name) for name in dict.fromkeys(names))}
         show(side_by_side(list(chips.values())), format_name)
         return
-    sides = [_side(name, results_dir, catalogue) for name in names]
-    show(compare_view(sides, compare(sides)), format_name)
+    named = [asked.side(name) for name in names]
+    check_distinct(named)
+    found = compare([one.side for one in named], allowed=allowed)
+    trips = tripped(found, gates)
+    show(compare_view(found, trips), format_name)
+    _fail(trips)
 
 
-def _side(name: str, results_dir: Path, catalogue: "Catalogue") -> "Side":
-    from bench.analysis.compare import side_of_chip  # noqa: PLC0415 - `--help` must not load it
-    from bench.analysis.sides import measured_side  # noqa: PLC0415
+def _sane(asked: _Asked, names: Sequence[str], gates: "Sequence[Gate]", format_name: str) -> None:
+    from bench.analysis.gates import unsane  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.sane import judged  # noqa: PLC0415
+    from bench.report.sane import sane_view  # noqa: PLC0415
 
-    if catalogue.has(name):
-        return side_of_chip(chip_from(catalogue, name))
-    named = measured_side(name, results_dir, [*catalogue.ids, *catalogue.aliases])
-    for note in named.notes:
-        say(note)
-    return named.side
+    if len(names) != 1:
+        message = "--sane judges one run: a record file, a folder or latest"
+        raise click.UsageError(message)
+    side = asked.side(names[0]).side
+    if not side.is_measured:
+        message = f"--sane judges a run, and {names[0]} is {side.kind}"
+        raise click.UsageError(message)
+    if side.chip is None:
+        message = f"{names[0]}: {side.name} is no known chip, so there is nothing to hold it against"
+        raise InvalidRequest(message)
+    found = judged(side, side.chip, asked.measurements(side.chip))
+    trips = list(unsane(found, side.label, gates))
+    show(sane_view(side, found, trips), format_name)
+    _fail(trips)
+
+
+def _fail(trips: "Iterable[Trip]") -> None:
+    """Raise Tripped, naming the first few, if a condition of --fail-on was met."""
+    texts = [f"{trip.cell.label}: {trip.label} is {trip.gate.replace('-', ' ')}" for trip in trips]
+    if texts:
+        more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+        message = f"--fail-on: {'; '.join(texts[:_MOST_NAMED])}{more}"
+        raise Tripped(message)

@@ -26,7 +26,7 @@ COMMANDS: Final = MappingProxyType(
             "bench.cli.explain",
             "Tell what was cut from a chip, and what the export rules say.",
         ),
-        "results": ("bench.cli.results", "List and check the saved records."),
+        "results": ("bench.cli.results", "List, check and export the saved records."),
     }
 )
 _USAGE_EXIT: Final = 2

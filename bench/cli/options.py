@@ -14,19 +14,25 @@ if TYPE_CHECKING:
     from bench.published.chips import Catalogue, Chip
     from bench.report.view import View
 
-FORMAT_NAMES: Final = ("table", "md", "csv", "json", "latex", "html")  # as bench.report.formats has them
+# As bench.report.formats has them; JUnit's is for what was judged only.
+FORMAT_NAMES: Final = ("table", "md", "csv", "json", "latex", "html")
+JUDGED_FORMATS: Final = (*FORMAT_NAMES, "junit")
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_format = click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(FORMAT_NAMES),
-    default="table",
-    show_default=True,
-    help="How to print; JSON and CSV are in base units.",
-)
+
+def _format(names: tuple[str, ...]) -> Callable[[_F], _F]:
+    return click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(names),
+        default="table",
+        show_default=True,
+        help="How to print; JSON and CSV are in base units.",
+    )
+
+
 _results_dir = click.option(
     "--results-dir",
     type=click.Path(path_type=Path),
@@ -43,15 +49,17 @@ _specs_dir = click.option(
 )
 
 
-def shared_options(*, results: bool = True, specs: bool = True) -> Callable[[_F], _F]:
-    """Return a decorator that gives a command --format, -v and, as asked, --results-dir and --specs-dir."""
+def shared_options(
+    *, results: bool = True, specs: bool = True, formats: tuple[str, ...] = FORMAT_NAMES
+) -> Callable[[_F], _F]:
+    """Return a decorator that gives a command -v and, as asked, --format, --results-dir and --specs-dir."""
 
     def decorate(command: _F) -> _F:
         for option, wanted in (
             (verbose_option, True),
             (_specs_dir, specs),
             (_results_dir, results),
-            (_format, True),
+            (_format(formats), bool(formats)),
         ):
             if wanted:
                 command = option(command)
@@ -82,11 +90,16 @@ def chip_from(catalogue: "Catalogue", name: str) -> "Chip":
 
 
 def show(view: "View", format_name: str) -> None:
-    """Print `view` on stdout; a reader that has seen enough (`| head`) ends the command quietly."""
+    """Print `view` on stdout."""
     from bench.report.formats import FORMATS  # noqa: PLC0415 - `--help` must not load it
 
+    put_out(FORMATS[format_name](view))
+
+
+def put_out(text: str) -> None:
+    """Print `text` on stdout as it is; a reader that has seen enough (`| head`) ends the command quietly."""
     try:
-        click.echo(FORMATS[format_name](view), nl=False)
+        click.echo(text, nl=False)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

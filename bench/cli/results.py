@@ -1,16 +1,25 @@
 """`chipbench results`: the records that are there."""
 
+import os
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, TypeVar
 
 import click
 
-from bench.cli.options import CONTEXT, shared_options, show
-from bench.errors import RecordError
+from bench.cli.options import CONTEXT, put_out, say, shared_options, show
+from bench.errors import CannotWrite, NothingPassed, RecordError, one_line
+
+_STDOUT: Final = "-"
+
+_T = TypeVar("_T")
 
 
 @click.group("results", context_settings=CONTEXT)
 def command() -> None:
-    """List and check the saved records."""
+    """List, check and export the saved records."""
 
 
 @command.command("list", context_settings=CONTEXT)
@@ -40,12 +49,64 @@ def check_records(*, paths: tuple[Path, ...], format_name: str, results_dir: Pat
       chipbench results check
       chipbench results check /mnt/cluster/results --format json
     """  # noqa: D301 - as above
+    _show_survey(results_dir, _files(paths, results_dir), format_name)
+
+
+@command.command("export", context_settings=CONTEXT)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(("csv", "json", "pytest-benchmark")),
+    required=True,
+    help="What to write: a table of all measurements (csv, json: as bench.load_results has it, in base units), or "
+    "a file with every sample for 'pytest-benchmark compare'.",
+)
+@click.option(
+    "--from",
+    "sources",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A record or a folder of them; may be given several times.  [default: the results folder]",
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--skip-bad", is_flag=True, help="Leave damaged records out instead of writing nothing.")
+@shared_options(specs=False, formats=())
+def export_records(
+    *, file: Path | None, target: str, sources: tuple[Path, ...], force: bool, skip_bad: bool, results_dir: Path
+) -> None:
+    """Write the measurements to FILE, for a spreadsheet, another program or pytest-benchmark.
+
+    Without FILE, or with -, they go to stdout. FILE appears whole or not at all.
+
+    \b
+    Examples:
+      chipbench results export --to csv rates.csv
+      chipbench results export --to json --from results/h20 | jq .measurements
+      chipbench results export --to pytest-benchmark --from before.jsonl before.json
+    """  # noqa: D301 - as above
+    to_stdout = file is None or str(file) == _STDOUT
+    paths = _files(sources, results_dir)
+    if file is not None and not to_stdout:
+        with _explained(file):
+            _check_target(file, paths, force=force)
+    text = _exported(target, paths, skip_bad=skip_bad)
+    if file is None or to_stdout:
+        put_out(text)
+    else:
+        _save(file, text.encode(), force=force)
+        say(f"saved  {file}")
+
+
+def _files(paths: Sequence[Path], results_dir: Path) -> list[Path]:
+    """Return the record files that `paths` stand for, without one those of the results folder, each once."""
     from bench.records.store import record_paths  # noqa: PLC0415 - `--help` must not load it
 
     found: list[Path] = []
     for path in paths or (results_dir,):
         found += record_paths(path) if path.is_dir() or not paths else [path]
-    _show_survey(results_dir, list(dict.fromkeys(found)), format_name)
+    return list(dict.fromkeys(found))
 
 
 def _show_survey(results_dir: Path, paths: list[Path], format_name: str) -> None:
@@ -58,3 +119,89 @@ def _show_survey(results_dir: Path, paths: list[Path], format_name: str) -> None
     if damaged:
         message = f"{damaged} of {len(surveyed)} records cannot be read; restore them or move them away"
         raise RecordError(message)
+
+
+def _exported(target: str, paths: Sequence[Path], *, skip_bad: bool) -> str:
+    """Return the text to write. Raises NothingPassed if it would be of no measurement that passed."""
+    from bench.records.record import read_lines, read_record  # noqa: PLC0415 - `--help` must not load it
+    from bench.report import exported, pytest_benchmark  # noqa: PLC0415
+
+    if target != "pytest-benchmark":
+        records = _read(paths, read_record, skip_bad=skip_bad)
+        return exported.as_csv(records) if target == "csv" else exported.as_json(records)
+    lines = _read(paths, read_lines, skip_bad=skip_bad)
+    failed = pytest_benchmark.failed(lines)
+    if failed == sum(len(one.measurements) for one in lines):
+        why = "'chipbench results check --format json' says why"
+        message = f"there is no cell that passed its check, and so nothing to compare ({failed} failed); {why}"
+        raise NothingPassed(message)
+    if failed:
+        say(f"left out: {failed} measurement{'' if failed == 1 else 's'} that failed")
+    return pytest_benchmark.as_pytest_benchmark(lines)
+
+
+def _read(paths: Sequence[Path], read: Callable[[Path], _T], *, skip_bad: bool) -> list[_T]:
+    """Read the files; each damaged one is named on stderr, and an error unless it may be skipped."""
+    from bench.report.exported import read_each  # noqa: PLC0415 - `--help` must not load it
+
+    found, damaged = read_each(paths, read)
+    for error in damaged:
+        say(f"skipped: {error}" if skip_bad else str(error))
+    if damaged and not (skip_bad and found):
+        what = f"{len(damaged)} of {len(paths)} records cannot be read"
+        advice = "restore them or move them away" + (", or leave them out with --skip-bad" if found else "")
+        message = f"{what}, so nothing was exported; {advice}"
+        raise RecordError(message)
+    return found
+
+
+def _check_target(file: Path, records: Sequence[Path], *, force: bool) -> None:
+    """Raise CannotWrite where it is known before anything is read."""
+    if file.exists() and not file.is_file():
+        message = f"{file}: is {'a folder' if file.is_dir() else 'no ordinary file'}; name a file to write"
+    elif file.resolve() in {path.resolve() for path in records}:
+        message = f"{file}: is one of the records to export; name another file"
+    elif file.exists() and not force:
+        message = _taken(file)
+    else:
+        return
+    raise CannotWrite(message)
+
+
+def _taken(file: Path) -> str:
+    return f"{file}: exists already; name another file, or replace it with --force"
+
+
+def _save(file: Path, content: bytes, *, force: bool) -> None:
+    """Write to a file beside `file` and give it that name when it is whole; through a link, where that leads."""
+    target = file.resolve()
+    own = target.with_name(f".chipbench-{secrets.token_hex(8)}")
+    with _explained(file):
+        try:
+            _write_whole(own, content)
+            if force:
+                own.replace(target)
+            else:
+                target.hardlink_to(own)
+        finally:
+            own.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    with path.open("xb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    """Turn an OSError into CannotWrite, one line."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise CannotWrite(_taken(file)) from error
+    except (OSError, RuntimeError) as error:  # the latter of a loop of links, before Python 3.13
+        reason = getattr(error, "strerror", None) or one_line(error)
+        message = f"{file}: cannot be written ({reason}); check the folder, its permissions and the free space"
+        raise CannotWrite(message) from error

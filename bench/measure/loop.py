@@ -169,7 +169,8 @@ class _Run:
             if len(blocks) < MIN_SAMPLES:
                 continue
             half_width = summary.half_width
-            if not summary.autocorrelated and half_width is not None and half_width <= policy.target:
+            precise = not summary.autocorrelated and half_width is not None and half_width <= policy.target
+            if precise and spent >= policy.least_s:
                 return blocks, summary, "precision"
             if spent >= policy.cap_s:
                 return blocks, summary, "time_cap"
@@ -240,7 +241,8 @@ def _caveats(warm_up: WarmUp, summary: Summary) -> tuple[Caveat, ...]:
         seconds = math.fsum(c * s for c, s in zip(warm_up.calls, warm_up.seconds_per_call, strict=True))
         found.append(Caveat(code="not_flat", values={"seconds": seconds}))
     if summary.autocorrelated:
-        found.append(Caveat(code="autocorrelated", values={"merged": float(summary.merged)}))
+        worth = {"effective": round(summary.effective, 1), "n": float(summary.n)}
+        found.append(Caveat(code="autocorrelated", values={**worth}))
     if summary.bimodal:
         found.append(Caveat(code="bimodal", values={}))
     if summary.outliers:

@@ -37,8 +37,14 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def columns(self) -> dict[str, tuple[float, ...]]:
         """Return the columns that are there, by name."""
-        found = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {name: column for name, column in found.items() if column is not None}
+        found: list[tuple[str, tuple[float, ...] | None]] = [
+            ("seconds_per_call", self.seconds_per_call),
+            ("cycles_per_call", self.cycles_per_call),
+            ("sm_clock_hz", self.sm_clock_hz),
+            ("power_w", self.power_w),
+            ("temperature_c", self.temperature_c),
+        ]
+        return {name: column for name, column in found if column is not None}
 
     def then(self, later: "Samples") -> "Samples":
         """Return these samples and `later` ones; a column that one of them lacks is left out."""

@@ -17,6 +17,9 @@ GPU_OVERHEAD_S: Final = 1.3  # a cell: filling its operands, searching algorithm
 
 _OVERHEAD_S: Final = 1.0  # imports, the probe for sizes, filling and checking
 _LEAST_CAP_S: Final = 0.8  # room for six blocks and a little more
+# A rate that takes turns between two speeds shows both only to who looks for longer than it stays with one.
+_LEAST_S: Final = 3.0
+_LEAST_SHARE: Final = 1 / 3  # of the cap
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,9 +28,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `flat` and `target` are relative (0.005 is ±0.5 %).
 
     Warm-up runs until the last five blocks and the five before differ by less than `flat`, at least
-    `warm_up_least_s` and at most `warm_up_most_s` (`cold_warm_up_most_s` for a process's first cell). Then
-    blocks of at least `block_s` are sampled, six or more, until the median's interval is within ±`target` or
-    `cap_s` is spent.
+    `warm_up_least_s` and at most `warm_up_most_s` (`cold_warm_up_most_s` for a process's first cell). Then blocks
+    of at least `block_s` are sampled, six or more and for `least_s` at least, until the median's interval is
+    within ±`target` or `cap_s` is spent. (Records older than schema 3 have no `least_s`: it was 0.)
 
     Where a library offers several algorithms, each is timed in `search_passes` shuffled rounds of blocks of at
     least `search_block_s`, and the best `finalists` again in `final_rounds` of blocks four times as long; after
@@ -40,6 +43,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     seed: int = 20250409
     block_s: float = 0.1
     target: float = 0.005
+    least_s: float = 0.0
     cap_s: float = 9.0
     flat: float = 0.003
     warm_up_least_s: float = 0.5
@@ -89,9 +93,11 @@ def fitted(cells: int, budget_s: float, *, overhead_s: float = 0.0) -> Policy:
     """
     cold = min(10.0, budget_s / 4)
     warm = round(min(3.0, budget_s / 8, max(1.0, budget_s / 3 / cells)), 2)
-    cap = (budget_s - _OVERHEAD_S - cold - (cells - 1) * warm) / cells - overhead_s
+    share = (budget_s - _OVERHEAD_S - cold - (cells - 1) * warm) / cells - overhead_s
+    cap = max(_LEAST_CAP_S, round(share, 2))
     return Policy(
-        cap_s=max(_LEAST_CAP_S, round(cap, 2)),
+        cap_s=cap,
+        least_s=round(min(_LEAST_S, _LEAST_SHARE * cap), 2),
         warm_up_most_s=warm,
         cold_warm_up_most_s=cold,
         overhead_s=overhead_s,

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
@@ -20,9 +20,10 @@ from bench.workloads.base import Cell, Plan
 # 1 (0.1.0): the first.
 # 2 (0.2.0): `samples` lines; a measurement's search and telemetry, power and temperature of its samples; what a
 #   GPU is identified by; the policy's search, rest and settling. Lines of schema 1 are read as they are.
+# 3 (0.3.0): the policy's least sampling time (of older ones: 0); `autocorrelated` counts effective samples.
 # Readers refuse fields that they do not know, so every new one takes a new number here and one old file in
 # tests/data/; where a meaning changes, also a function that turns old lines into new ones.
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 _MAY_BE_ZERO: Final = ("power_w", "temperature_c")  # sensors lie, and are recorded as they do
 _COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}
 
@@ -122,7 +123,7 @@ class Lines(NamedTuple):
 class Reading(NamedTuple):
     """A measurement with its samples reduced to a summary; `summary` is None if the cell failed.
 
-    `cycles` is the summary of cycles per call and `sm_clock_hz` the median clock, None where the device told none.
+    `cycles_per_call` and `sm_clock_hz` are medians, None where the device told none.
     """
 
     cell: Cell
@@ -132,7 +133,7 @@ class Reading(NamedTuple):
     warnings: tuple[Caveat, ...]
     failure: str | None
     passed: bool
-    cycles: Summary | None = None
+    cycles_per_call: float | None = None
     sm_clock_hz: float | None = None
     algorithm: Mapping[str, str | int] = MappingProxyType({})
     telemetry: Telemetry | None = None
@@ -166,7 +167,7 @@ def reduce(measurement: Measurement) -> Reading:
         warnings=measurement.warnings,
         failure=measurement.failure,
         passed=measurement.passed,
-        cycles=summarise(cycles) if cycles else None,
+        cycles_per_call=median(cycles) if cycles else None,
         sm_clock_hz=median(clocks) if clocks else None,
         algorithm=measurement.algorithm,
         telemetry=measurement.telemetry,
@@ -222,6 +223,7 @@ def _sorted_out(
 ) -> tuple[tuple[Measurement, ...], int, Footer | None]:
     found: dict[Cell, Measurement] = {}
     begun: dict[Cell, Samples] = {}
+    planned = frozenset(header.plan.cells)
     resumed = 0
     footer: Footer | None = None
     for number, line in enumerate(rest, start=2):
@@ -229,11 +231,11 @@ def _sorted_out(
             raise _damaged(path, f"line {number} follows the footer")
         match line:
             case Chunk():
-                _check_expected(path, number, line.cell, header.plan, found)
+                _check_expected(path, number, line.cell, planned, found)
                 _check_columns(path, number, line.samples)
                 begun[line.cell] = begun.get(line.cell, Samples()).then(line.samples)
             case Measurement():
-                _check_expected(path, number, line.cell, header.plan, found)
+                _check_expected(path, number, line.cell, planned, found)
                 _check_columns(path, number, line.samples)
                 before = begun.pop(line.cell, Samples())
                 # A cell that fails at its end, as its product is checked, has no samples to show.
@@ -252,8 +254,8 @@ def _sorted_out(
     return tuple(found.values()), resumed, footer
 
 
-def _check_expected(path: Path, number: int, cell: Cell, plan: Plan, found: Container[Cell]) -> None:
-    if cell not in plan.cells:
+def _check_expected(path: Path, number: int, cell: Cell, planned: Container[Cell], found: Container[Cell]) -> None:
+    if cell not in planned:
         raise _damaged(path, f"line {number}: the cell is not in the plan: {cell.key}")
     if cell in found:
         raise _damaged(path, f"line {number}: the cell was measured before: {cell.key}")
@@ -264,9 +266,14 @@ def _check_columns(path: Path, number: int, samples: Samples) -> None:
     if len({len(column) for column in columns.values()}) > 1:
         raise _damaged(path, f"line {number}: the columns of the samples differ in length")
     for name, column in columns.items():
-        for value in column:
-            if not (math.isfinite(value) and (value > 0 or name in _MAY_BE_ZERO)):
-                raise _damaged(path, f"line {number}: {_COMPLAINTS.get(name, name + ' is {}').format(value)}")
+        _check_column(path, number, name, column)
+
+
+def _check_column(path: Path, number: int, name: str, column: Sequence[float]) -> None:
+    least = -math.inf if name in _MAY_BE_ZERO else 0.0
+    if column and not (least < min(column) and max(column) < math.inf):
+        wrong = next(value for value in column if not least < value < math.inf)
+        raise _damaged(path, f"line {number}: {_COMPLAINTS.get(name, name + ' is {}').format(wrong)}")
 
 
 def _check_measurement(path: Path, number: int, measurement: Measurement) -> None:
@@ -275,7 +282,7 @@ def _check_measurement(path: Path, number: int, measurement: Measurement) -> Non
         clocks = warm_up.calls if warm_up.sm_clock_hz is None else warm_up.sm_clock_hz
         if not len(warm_up.seconds_per_call) == len(warm_up.calls) == len(clocks):
             raise _damaged(path, f"line {number}: the columns of the warm-up differ in length")
-        _check_columns(path, number, Samples(seconds_per_call=warm_up.seconds_per_call))
+        _check_column(path, number, "seconds_per_call", warm_up.seconds_per_call)
     count = len(samples.seconds_per_call)
     if (measurement.stop == "failed") == bool(count):
         raise _damaged(path, f"line {number}: stop is {measurement.stop}, with {count} samples")
@@ -290,10 +297,8 @@ def _check_complete(path: Path, number: int, footer: Footer, found: int, planned
 def _decode(path: Path, number: int, raw: bytes) -> Line:
     try:
         raw.decode("utf-8")
-        peek = _PEEK(raw)
-        if peek.kind == "header" and peek.schema > SCHEMA:
-            message = f"{path}: record schema {peek.schema} is newer than this chipbench reads ({SCHEMA}); "
-            raise RecordError(message + "upgrade chipbench to read it")
+        if number == 1:
+            _check_schema(path, _PEEK(raw))
         line: Line = _DECODE(raw)
     except UnicodeDecodeError as error:
         raise _damaged(path, f"line {number} is not UTF-8 (byte {error.start})") from error
@@ -302,6 +307,12 @@ def _decode(path: Path, number: int, raw: bytes) -> Line:
     if isinstance(line, Header) and line.schema < 1:
         raise _damaged(path, f"line {number}: schema {line.schema} never existed")
     return line
+
+
+def _check_schema(path: Path, peek: _Peek) -> None:
+    if peek.kind == "header" and peek.schema > SCHEMA:
+        message = f"{path}: record schema {peek.schema} is newer than this chipbench reads ({SCHEMA}); "
+        raise RecordError(message + "upgrade chipbench to read it")
 
 
 def _damaged(path: Path, what: str) -> RecordError:

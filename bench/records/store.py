@@ -204,6 +204,22 @@ def survey(paths: Iterable[Path]) -> list[Surveyed]:
     return surveyed
 
 
+def group_of(path: Path) -> list[Path]:
+    """Return the records of all fresh processes of the run that made this one, which may be it alone.
+
+    Those are looked for in its own folder; what cannot be read there is passed over.
+    """
+    process = read_header(path).process
+    if process is None:
+        return [path]
+    found = []
+    for other in record_paths(path.parent):
+        with suppress(RecordError):
+            its = read_header(other).process
+            found += [other] if its is not None and its.group == process.group else []
+    return found
+
+
 class Latest(NamedTuple):
     """The newest measured record, and the newer files that could not be read."""
 

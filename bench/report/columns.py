@@ -1,13 +1,26 @@
 """The columns that several views share, so that a cell, a rate and a peak read the same everywhere."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
-from bench.analysis.compare import Estimate, Ratio
+from bench.analysis.compare import Kind
+from bench.analysis.estimates import Estimate, Ratio
 from bench.published.figures import Figure
+from bench.published.measured import PublishedMeasurement
 from bench.report.view import Column, significant
 from bench.workloads.base import Cell
 
+# How each kind of rate is called, everywhere: what was measured here, what others did, and what is only a sheet's.
+KINDS: Final = MappingProxyType[Kind, str](
+    {
+        "measured": "measured here",
+        "replayed": "replayed",
+        "simulated": "simulated",
+        "published measurement": "measured by others",
+        "published peak": "published peak",
+    }
+)
 HOST_LIMITED: Final = "host-limited"
 _USUAL: Final = {"data": "normal", "regime": "steady"}
 
@@ -34,12 +47,14 @@ def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
     """
     columns = [
         (Column("dtype"), [cell.dtype_label for cell in cells]),
-        (Column("shape"), [str(cell.shape) for cell in cells]),
+        (Column("shape"), [str(cell.shape or "") for cell in cells]),
     ]
     for name in ("data", "regime", "library"):
         texts = [str(getattr(cell, name) or "") for cell in cells]
-        telling = {*texts} - {_USUAL.get(name)} if name in _USUAL else any(cell.l2 == "rotate" for cell in cells)
-        if len(set(texts)) > 1 or telling:
+        telling = (
+            {*texts} - {_USUAL.get(name), ""} if name in _USUAL else any(cell.l2 == "rotate" for cell in cells)
+        )
+        if len({*texts} - {""}) > 1 or telling:
             columns.append((Column(name), texts))
     return columns
 
@@ -73,3 +88,9 @@ def peak_text(figure: Figure, cell: Cell) -> str:
     """Return a published peak as its sheet prints it, with the figure's name if that is not the cell's dtype."""
     name = "" if figure.name == cell.dtype_name else f" ({figure.name})"
     return f"{figure.value} {figure.unit}{name}"
+
+
+def published_text(published: PublishedMeasurement) -> str:
+    """Return a rate that others measured as they printed it, and of what it is the best, if it is that."""
+    best = f", best of {published.best_of}" if published.best_of else ""
+    return f"{published.value} {published.unit}{best}"

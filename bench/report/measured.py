@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from bench.analysis.compare import Estimate, Ratio, peak_at_clock, pooled_cells, published_peak, ratio
+from bench.analysis.estimates import Estimate, Ratio, peak_at_clock, pooled_cells, published_peak, ratio
 from bench.devices.base import Telemetry
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
@@ -69,7 +69,7 @@ class Shown(NamedTuple):
     @property
     def cycles_per_call(self) -> float | None:
         """Clock cycles of a call: the median over processes."""
-        return _median([r.cycles.median for r in self.readings if r.passed and r.cycles is not None])
+        return _median([r.cycles_per_call for r in self.readings if r.passed])
 
     @property
     def host_limited(self) -> bool:

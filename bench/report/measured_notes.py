@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from bench.analysis.compare import Estimate, is_above_peak, peak_at_clock, published_peak, ratio
+from bench.analysis.estimates import Estimate, is_above_peak, peak_at_clock, published_peak, ratio
 from bench.devices.base import Device
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
@@ -16,7 +16,10 @@ from bench.units import format_si
 from bench.workloads.base import Cell
 
 _OF_BLOCKS: Final = "The interval is that of the median of all blocks."
-_OF_PROCESSES: Final = "The rate is the median of the processes' rates, and the interval spans all of theirs."
+_OF_PROCESSES: Final = (
+    "The rate is the geometric mean of the processes' rates. The interval is Student's t over three or more of "
+    "them, and spans both of two."
+)
 
 _ROUNDING: Final = 1.01  # of figures that were published rounded
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final
 
+from bench.analysis.estimates import NOTABLE
 from bench.devices.base import Telemetry
 from bench.devices.nvidia.nvml import FAULTS
 from bench.records.record import Reading
@@ -11,7 +12,6 @@ from bench.report.view import percent
 from bench.workloads.base import Cell
 
 _POWER_CAP: Final = "sw_power_cap"
-_NOTABLE: Final = 0.01  # of the readings
 
 Watched = Mapping[str, Sequence[Telemetry]]
 
@@ -46,7 +46,7 @@ def _shares(watched: Watched, reason: str) -> Iterator[tuple[str, float]]:
     """Yield the cells that a reason held back, with the share of readings: the median over processes."""
     for cell, several in watched.items():
         share = median((telemetry.event_reasons or {}).get(reason, 0.0) for telemetry in several)
-        if share >= _NOTABLE:
+        if share >= NOTABLE:
             yield cell, share
 
 

@@ -1,53 +1,46 @@
 """Results as pandas DataFrames, for notebooks; the only importer of pandas."""
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
-from bench.analysis.compare import is_host_limited, measured_rate
-from bench.records.record import Reading, Record, read_record
+from bench.errors import RecordError
+from bench.records.record import read_record
 from bench.records.store import record_paths
-from bench.report.columns import cell_columns, rate_columns, unit_of
+from bench.report.exported import read_each, rows
 
 
-def load_results(path: str | Path = "results") -> pd.DataFrame:
+def load_results(path: str | Path = "results", *, skip_bad: bool = False) -> pd.DataFrame:
     """Return one row per measurement of a record file, or of every record below a folder.
 
-    Columns: `path`, `started` (UTC), `origin`, `device`, `chip`, `complete` (of the record); `dtype`, `m`, `n`,
-    `k`, `fast_accumulate`, `library`, `data`, `regime`, `l2` (of the cell); `seconds_per_call` (median, s),
-    `rate`, `rate_lo`, `rate_hi` (per second, with the median's 95 % interval), `unit`, `cycles_per_call` and
+    Columns: `path`, `record` (its id), `started` (UTC), `origin`, `device`, `chip`, `complete` (of the record),
+    `process` (the index, from 0, where one run measured in several processes) and `group` (what those share);
+    `cell` (its key: only equal cells may be compared), `dtype`, `m`, `n`, `k`, `fast_accumulate`, `library`,
+    `data`, `regime`, `l2` (of the cell), `flop` (operations of one call); `seconds_per_call` (median, s), `rate`,
+    `rate_lo`, `rate_hi` (per second, with the median's 95 % interval), `unit`, `cycles_per_call` and
     `sm_clock_hz` (medians), `host_limited` (the host set the rate, so that it says nothing of the chip),
-    `samples`, `stop`, `passed`. A value that does not exist is NaN or None.
+    `samples`, `stop`, `passed`; `power_w` (median of what the sensor said), `power_limit_w`, `driver` (its
+    version), `warnings` (codes of the record's and the measurement's, joined by a space; empty if there are none).
+    A value that does not exist is NaN or None.
 
-    Raises RecordError if a file is damaged (nothing is skipped) or no record is there.
+    Raises RecordError, naming each, if files are damaged, or if no record is there. With skip_bad, damaged files
+    are left out instead, each with a warning; if none is left, that is a RecordError still.
     """
     where = Path(path)
     files = [where] if where.is_file() else record_paths(where)
-    records = [read_record(file) for file in files]
-    frame = pd.DataFrame([_row(record, reading) for record in records for reading in record.readings])
+    records, damaged = read_each(files, read_record)
+    if damaged and not (skip_bad and records):
+        raise RecordError(_all_of(damaged, len(files))) from damaged[0]
+    for error in damaged:
+        warnings.warn(f"skipped: {error}", stacklevel=2)
+    frame = pd.DataFrame(rows(records))
     if not frame.empty:
         frame["started"] = pd.to_datetime(frame["started"], utc=True)
     return frame
 
 
-def _row(record: Record, reading: Reading) -> dict[str, object]:
-    cell = reading.cell
-    return {
-        "path": str(record.path),
-        "started": record.header.started,
-        "origin": record.header.origin,
-        "device": record.header.device.name,
-        "chip": record.header.device.chip,
-        "complete": record.complete,
-        **cell_columns(cell),
-        "l2": cell.l2,
-        "seconds_per_call": reading.summary.median if reading.summary else None,
-        **rate_columns(measured_rate(reading)),
-        "unit": unit_of(cell),
-        "cycles_per_call": reading.cycles.median if reading.cycles else None,
-        "sm_clock_hz": reading.sm_clock_hz,
-        "host_limited": is_host_limited(reading),
-        "samples": reading.summary.n if reading.summary else 0,
-        "stop": reading.stop,
-        "passed": reading.passed,
-    }
+def _all_of(damaged: list[RecordError], count: int) -> str:
+    if len(damaged) == 1:
+        return str(damaged[0])
+    return f"{len(damaged)} of {count} records cannot be read: {'; '.join(map(str, damaged))}"

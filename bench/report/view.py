@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, NamedTuple
 SCHEMA: Final = 1  # of every JSON document; raised when a field changes its meaning or goes away
 
 Align = Literal["left", "right"]
+Outcome = Literal["passed", "failed", "skipped"]
 
 
 class Column(NamedTuple):
@@ -26,11 +27,19 @@ class Section(NamedTuple):
     notes: Sequence[str] = ()
 
 
+class Case(NamedTuple):
+    """One thing that was judged, as test reports have it; `text` says what was found."""
+
+    name: str
+    outcome: Outcome
+    text: str
+
+
 class View(NamedTuple):
     """`rows` are texts for people; `records` the same content for CSV, one mapping a row, in base units.
 
     `document` is the JSON answer. `notes` stand below the table. An answer of several tables has `sections`
-    instead of columns and rows.
+    instead of columns and rows. `cases` are what was judged, for test reports.
     """
 
     title: str
@@ -40,6 +49,7 @@ class View(NamedTuple):
     document: Mapping[str, Any]
     notes: Sequence[str] = ()
     sections: Sequence[Section] = ()
+    cases: Sequence[Case] = ()
 
 
 def percent(share: float, digits: int = 3) -> str:

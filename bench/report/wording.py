@@ -20,9 +20,15 @@ def _not_flat(values: Values) -> str:
 
 def _autocorrelated(values: Values) -> str:
     return (
-        f"blocks depend on each other, even in groups of {values['merged']:.0f} (a slow drift, or other work on "
-        "the machine), so the interval may be too narrow; measure several processes with --processes 3"
+        f"{_so_many(values)} depend on each other (a slow drift, or other work on the machine), so the interval "
+        "may be too narrow, and no verdict rests on it; measure again on an idle machine, or for longer"
     )
+
+
+def _so_many(values: Values) -> str:
+    if "effective" not in values:  # a record of schema 2 or before
+        return "blocks"
+    return f"the {values['n']:.0f} blocks, worth {values['effective']:.1f} independent ones,"
 
 
 def _bimodal(_values: Values) -> str:

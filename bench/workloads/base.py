@@ -27,6 +27,20 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"{self.m}×{self.n}×{self.k}"
 
 
+ShapeClass = Literal["small", "medium", "large"]
+# Octaves around 2048: rates of larger products hardly grow any more.
+_MEDIUM: Final = 1448
+_LARGE: Final = 2896
+
+
+def shape_class(shape: Shape | None) -> ShapeClass | None:
+    """Return how large a product is by the geometric mean of m, n and k: below 1448, below 2896, or large."""
+    if shape is None:
+        return None
+    volume = shape.m * shape.n * shape.k
+    return "large" if volume >= _LARGE**3 else "medium" if volume >= _MEDIUM**3 else "small"
+
+
 class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One thing to measure; two measurements may be compared only if their cells are equal.
 
@@ -74,7 +88,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """What people call this cell: 'fp32 1024³', with its data and regime where they are not the usual ones."""
         unusual = [text for text in (self.data, self.regime) if text not in {None, "normal", "steady"}]
         more = f" ({', '.join(map(str, unusual))})" if unusual else ""
-        return f"{self.dtype_label} {self.shape}{more}"
+        return f"{self.dtype_label} {self.shape}{more}" if self.shape else f"{self.dtype_label}{more}"
 
     @property
     def flop(self) -> int:

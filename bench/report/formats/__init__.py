@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
-from bench.report.formats import csv, html, json, latex, markdown, table
+from bench.report.formats import csv, html, json, junit, latex, markdown, table
 from bench.report.view import View
 
 FORMATS: Final = MappingProxyType[str, Callable[[View], str]](
@@ -15,5 +15,6 @@ FORMATS: Final = MappingProxyType[str, Callable[[View], str]](
         "json": json.render,
         "latex": latex.render,
         "html": html.render,
+        "junit": junit.render,
     }
 )

@@ -1,0 +1,170 @@
+"""Rates with what is known of their error: of one process, pooled over several, and of published peaks."""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Final, NamedTuple
+
+from bench.devices.nvidia.nvml import FAULTS
+from bench.published.chips import Chip
+from bench.published.figures import Figure
+from bench.published.measured import PublishedMeasurement
+from bench.records.record import Reading
+from bench.stats import Interval, mean_half_width, ratio_interval
+from bench.units import Dtype
+from bench.workloads.base import Cell
+
+PER_CLOCK: Final = "flop_per_clock_per_sm"
+NOTABLE: Final = 0.01  # share of readings from which on a fault is one
+ENOUGH_PROCESSES: Final = 3  # fewer do not show how much fresh processes differ
+_STANDARD_ERRORS: Final = 1.96  # in half of a 95 % interval
+
+
+class Estimate(NamedTuple):
+    """A rate in operations per second. `interval` is None if it has none: a published figure, few samples.
+
+    `each` are the rates of the processes that it was pooled from; `own_error` is the standard error that one of
+    them has by its own samples, relative. `caveats` are the codes of warnings that some process had, with the
+    faults by which sensors explain a slow clock. A published peak has its `figure`, what others measured their
+    `published` measurement.
+    """
+
+    rate: float
+    interval: Interval | None
+    each: tuple[float, ...] = ()
+    own_error: float = 0.0
+    caveats: frozenset[str] = frozenset()
+    figure: Figure | None = None
+    published: PublishedMeasurement | None = None
+
+    @property
+    def processes(self) -> int:
+        """How many fresh processes measured it; 0 if it was published."""
+        return len(self.each)
+
+    @property
+    def host_limited(self) -> bool:
+        """Whether the host could not enqueue fast enough, so that the rate says nothing of the chip."""
+        return "launch_bound" in self.caveats
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the interval's width relative to the rate."""
+        return None if self.interval is None else (self.interval.hi - self.interval.lo) / 2 / self.rate
+
+
+class Ratio(NamedTuple):
+    """A quotient of two rates; `interval` is None if a measured side has none."""
+
+    value: float
+    interval: Interval | None
+
+
+def measured_rate(reading: Reading) -> Estimate | None:
+    """Return the rate of a reading that passed its check, else None."""
+    summary, flop = reading.summary, reading.cell.flop
+    if not reading.passed or summary is None or not flop:
+        return None
+    rate = flop / summary.median
+    codes = frozenset([*(caveat.code for caveat in reading.warnings), *_faults(reading)])
+    if summary.interval is None:
+        return Estimate(rate, None, (rate,), caveats=codes)
+    interval = Interval(flop / summary.interval.hi, flop / summary.interval.lo)
+    return Estimate(rate, interval, (rate,), _own_error(interval), codes)
+
+
+def _faults(reading: Reading) -> list[str]:
+    """Return what slowed the clock down, though nothing should, in a notable share of the sensors' readings."""
+    reasons = (reading.telemetry and reading.telemetry.event_reasons) or {}
+    return [reason for reason in FAULTS if reasons.get(reason, 0.0) >= NOTABLE]
+
+
+def _own_error(interval: Interval) -> float:
+    return math.log(interval.hi / interval.lo) / 2 / _STANDARD_ERRORS
+
+
+def is_host_limited(reading: Reading) -> bool:
+    """Whether the host, not the device, set the rate of a reading."""
+    return any(caveat.code == "launch_bound" for caveat in reading.warnings)
+
+
+def pooled(rates: Sequence[Estimate]) -> Estimate | None:
+    """Return one rate from those of several processes: their geometric mean; None if there are none.
+
+    From three processes on, the interval is that of the mean by Student's t over the processes, each of which
+    counts as one draw however many samples it took; they are not taken to agree better than their own errors let
+    them. Of two processes it spans both of theirs. It is None if one of them has none.
+    """
+    if len(rates) <= 1:
+        return rates[0] if rates else None
+    each = tuple(rate for one in rates for rate in one.each)
+    logs = [math.log(rate) for rate in each]
+    centre = fmean(logs)
+    own = math.sqrt(fmean([one.own_error**2 for one in rates]))
+    caveats = frozenset().union(*(one.caveats for one in rates))
+    return Estimate(math.exp(centre), _over_processes(rates, logs, own), each, own, caveats)
+
+
+def _over_processes(rates: Sequence[Estimate], logs: Sequence[float], own: float) -> Interval | None:
+    intervals = [one.interval for one in rates if one.interval is not None]
+    if len(intervals) < len(rates):
+        return None
+    if len(logs) < ENOUGH_PROCESSES:
+        return Interval(min(i.lo for i in intervals), max(i.hi for i in intervals))
+    centre, half_width = fmean(logs), mean_half_width(logs, own=own)
+    return Interval(math.exp(centre - half_width), math.exp(centre + half_width))
+
+
+def pooled_cells(processes: Sequence[Sequence[Reading]]) -> dict[Cell, Estimate]:
+    """Return the pooled rate of every cell that passed somewhere, in the order first seen."""
+    by_cell: dict[Cell, list[Estimate]] = {}
+    for readings in processes:
+        for reading in readings:
+            rate = measured_rate(reading)
+            if rate is not None:
+                by_cell.setdefault(reading.cell, []).append(rate)
+    return {cell: found for cell, rates in by_cell.items() if (found := pooled(rates)) is not None}
+
+
+def published_peak(chip: Chip, dtype: Dtype) -> Estimate | None:
+    """Return the published dense peak that a matrix multiply in `dtype` is held against, or None."""
+    figure = chip.first_known(dtype.figures)
+    value = None if figure is None else figure.in_base_units(figure.value)
+    return Estimate(float(value), None, figure=figure) if isinstance(value, int | float) else None
+
+
+def peak_at_clock(chip: Chip, dtype: Dtype, sm_clock_hz: float) -> Estimate | None:
+    """Return the dense peak at the clock that was held: SMs × FLOP per clock and SM × clock; None if not sourced.
+
+    The FLOP per clock stand under the name of the published peak that the format is held against.
+    """
+    peak = chip.first_known(dtype.figures)
+    if peak is None:
+        return None
+    per_clock = chip.first_known((f"{PER_CLOCK}.{peak.name}",))
+    sms = chip.first_known(("sm_count",))
+    if per_clock is None or sms is None:
+        return None
+    count, each = sms.in_base_units(sms.value), per_clock.in_base_units(per_clock.value)
+    if not isinstance(count, int | float) or not isinstance(each, int | float):
+        return None
+    return Estimate(float(count * each * sm_clock_hz), None, figure=per_clock)
+
+
+def ratio(numerator: Estimate, denominator: Estimate) -> Ratio:
+    """Return numerator ÷ denominator; a published figure counts as exact."""
+    value = numerator.rate / denominator.rate
+    both_published = numerator.figure is not None and denominator.figure is not None
+    above, below = _bounds(numerator), _bounds(denominator)
+    if both_published or above is None or below is None:
+        return Ratio(value, None)
+    return Ratio(value, ratio_interval(numerator.rate, above, denominator.rate, below))
+
+
+def _bounds(estimate: Estimate) -> Interval | None:
+    return Interval(estimate.rate, estimate.rate) if estimate.figure is not None else estimate.interval
+
+
+def is_above_peak(of_peak: Ratio) -> bool:
+    """Whether a measured rate exceeds the published peak: something to explain, never a success."""
+    return of_peak.value > 1 and not math.isclose(of_peak.value, 1, rel_tol=1e-9)

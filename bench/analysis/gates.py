@@ -1,0 +1,73 @@
+"""What makes a comparison fail on request: `slower`, `slower:5`, `not-comparable`, `unsane`."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from bench.analysis.compare import Comparison
+from bench.analysis.sane import Judged
+from bench.errors import InvalidRequest
+from bench.workloads.base import Cell
+
+SLOWER, NOT_COMPARABLE, UNSANE = "slower", "not-comparable", "unsane"
+_NAMES: Final = (SLOWER, NOT_COMPARABLE, UNSANE)
+
+
+class Gate(NamedTuple):
+    """One condition; `least` is the share by which a rate must be lower to count as slower."""
+
+    name: str
+    least: float = 0.0
+
+
+class Trip(NamedTuple):
+    """A cell of one side that met a condition."""
+
+    cell: Cell
+    label: str
+    gate: str
+
+
+def read_gate(text: str) -> Gate:
+    """Return the condition that `text` names. Raises InvalidRequest if it is none."""
+    name, colon, number = text.strip().lower().partition(":")
+    if name not in _NAMES or (colon and name != SLOWER):
+        message = f"--fail-on {text!r}: must be one of slower, slower:PERCENT, not-comparable, unsane"
+        raise InvalidRequest(message)
+    try:
+        least = float(number) / 100 if colon else 0.0
+    except ValueError:
+        least = -1.0
+    if not 0 <= least < 1:
+        message = f"--fail-on {text!r}: {number!r} must be a percentage from 0 to below 100, as in slower:5"
+        raise InvalidRequest(message)
+    return Gate(name, least)
+
+
+def tripped(comparison: Comparison, gates: Sequence[Gate]) -> list[Trip]:
+    """Return every cell and side that meets a condition: with a verdict slower, and lower by `least` or more.
+
+    A cell that one side lacks, or that failed there, is not comparable, and so is one over a difference that
+    blocks; published rates are neither.
+    """
+    found = [
+        Trip(row.cell, side.label, gate.name)
+        for row in comparison.rows
+        for side, one in zip(comparison.sides[1:], row.others, strict=True)
+        for gate in gates
+        if one.finding is not None and _meets(gate, one.finding.verdict, one.ratio.value if one.ratio else None)
+    ]
+    if any(gate.name == NOT_COMPARABLE for gate in gates):
+        found += [Trip(absent.cell, absent.label, NOT_COMPARABLE) for absent in comparison.absent]
+    return found
+
+
+def _meets(gate: Gate, verdict: str, ratio: float | None) -> bool:
+    if gate.name == NOT_COMPARABLE:
+        return verdict == "not comparable"
+    return gate.name == SLOWER and verdict == "slower" and ratio is not None and ratio <= 1 - gate.least
+
+
+def unsane(found: Sequence[Judged], label: str, gates: Sequence[Gate]) -> Iterator[Trip]:
+    """Yield the cells that are too fast or too slow, if a condition asks for it."""
+    if any(gate.name == UNSANE for gate in gates):
+        yield from (Trip(one.cell, label, UNSANE) for one in found if one.sanity in {"too fast", "too slow"})

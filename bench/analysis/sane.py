@@ -1,0 +1,129 @@
+"""Whether a measured rate is what others measured on that chip, or else what to check."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, NamedTuple
+
+from bench.analysis.compare import Side
+from bench.analysis.estimates import Estimate, peak_at_clock, published_peak
+from bench.devices.nvidia.nvml import FAULTS
+from bench.published.chips import Chip
+from bench.published.measured import PublishedMeasurement
+from bench.workloads.base import Cell, Shape, shape_class
+
+Sanity = Literal["sane", "too slow", "too fast", "not judged"]
+# Rates of one product by different people, drivers and libraries lie up to about 5 % apart where several were
+# published (H100 PCIe and H800 PCIe, A100 and A800 in FP16); twice that is taken for the ends of the range.
+ALLOWANCE: Final = 0.10
+_ROUNDING: Final = 1.01  # of published figures that a peak at a clock is made of
+_STATES: Final = ("power_limit", "application_clocks", "gpu_processes", "busy", "hot")
+_OF_CELL: Final = (*FAULTS, "not_flat", "autocorrelated", "bimodal")
+_LOW_CLOCK: Final = 0.8  # of the boost clock; a product under its power limit seldom falls further
+
+
+class Judged(NamedTuple):
+    """One cell of a run: its rate, what others published of such products, what that says, and what to check.
+
+    `lo` and `hi` are the ends of the range in which it is sane: a tenth beyond what was published. `checks` are
+    codes: too slow may be what the run itself warned of, a `low_clock`, variables that `steered`, or a
+    `slow_library`; too fast predictable `data`, a `high_clock` or an `other_product`; it is not judged if it has
+    `no_rate`, is `host_limited`, `unusual` (not steady, or not of normal data), `unpublished`, or below what others
+    measured with `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and the boost
+    clock (Hz), where known.
+    """
+
+    cell: Cell
+    rate: Estimate | None
+    published: tuple[PublishedMeasurement, ...]
+    lo: float | None
+    hi: float | None
+    sanity: Sanity
+    checks: tuple[str, ...]
+    values: Mapping[str, float]
+
+
+def judged(side: Side, chip: Chip, measurements: Sequence[PublishedMeasurement]) -> list[Judged]:
+    """Return every measured cell of `side`, of a known chip, held against the range of others' rates on it.
+
+    The range is of that number format and shape class. Only products as others measure them, of normal data at a
+    steady rate, are held against it; a rate above the chip's peak at the clock it held is too fast in any case.
+    """
+    cells = dict.fromkeys([*side.estimates, *side.failed])
+    return [_judged(cell, side, chip, measurements) for cell in cells]
+
+
+def _judged(cell: Cell, side: Side, chip: Chip, measurements: Sequence[PublishedMeasurement]) -> Judged:
+    rate = side.estimates.get(cell)
+    alike = tuple(one for one in measurements if _is_alike(one, cell))
+    lo = min(one.rate for one in alike) * (1 - ALLOWANCE) if alike else None
+    hi = max(one.rate for one in alike) * (1 + ALLOWANCE) if alike else None
+    values = _clocks(cell, side, chip)
+    reason = _unjudged(cell, rate, hi)
+    if rate is not None and not rate.host_limited and _is_too_fast(cell, rate, side, chip, hi):
+        return Judged(cell, rate, alike, lo, hi, "too fast", _if_fast(cell, values), values)
+    if rate is None or reason is not None:
+        return Judged(cell, rate, alike, lo, hi, "not judged", (reason or "no_rate",), values)
+    if lo is not None and rate.rate < lo and cell.fast_accumulate is False:
+        return Judged(cell, rate, alike, lo, hi, "not judged", ("unstated_sums",), values)
+    if lo is not None and rate.rate < lo:
+        return Judged(cell, rate, alike, lo, hi, "too slow", _if_slow(rate, side, values), values)
+    return Judged(cell, rate, alike, lo, hi, "sane", (), values)
+
+
+def _is_alike(published: PublishedMeasurement, cell: Cell) -> bool:
+    """Whether somebody measured this format in this shape class; the best of many shapes is of large ones."""
+    if published.shape is None:
+        return cell.dtype_name == published.dtype and shape_class(cell.shape) == "large"
+    m, n, k = published.shape
+    return cell.dtype_name == published.dtype and shape_class(cell.shape) == shape_class(Shape(m=m, n=n, k=k))
+
+
+def _unjudged(cell: Cell, rate: Estimate | None, hi: float | None) -> str | None:
+    """Return why a rate cannot be held against the range, None if it can."""
+    if rate is None:
+        return "no_rate"
+    if rate.host_limited:
+        return "host_limited"
+    if not _is_usual(cell):
+        return "unusual"
+    return "unpublished" if hi is None else None
+
+
+def _is_usual(cell: Cell) -> bool:
+    return cell.data == "normal" and cell.regime == "steady"
+
+
+def _is_too_fast(cell: Cell, rate: Estimate, side: Side, chip: Chip, hi: float | None) -> bool:
+    """Whether the rate exceeds the range, or the peak at the clock held (or, without that, the published one)."""
+    if hi is not None and rate.rate > hi and _is_usual(cell):
+        return True
+    clock, dtype = side.clocks.get(cell), cell.dtype
+    if dtype is None:
+        return False
+    at_clock = peak_at_clock(chip, dtype, clock) if clock else None
+    if at_clock is not None:
+        return rate.rate > _ROUNDING * at_clock.rate
+    peak = published_peak(chip, dtype)
+    return peak is not None and rate.rate > (1 + ALLOWANCE) * peak.rate
+
+
+def _clocks(cell: Cell, side: Side, chip: Chip) -> dict[str, float]:
+    figure, clock = chip.first_known(("boost_clock",)), side.clocks.get(cell)
+    hertz = figure.in_base_units(figure.value) if figure else None
+    if clock is None or not isinstance(hertz, int | float):
+        return {}
+    return {"clock": clock, "boost": float(hertz)}
+
+
+def _if_fast(cell: Cell, values: Mapping[str, float]) -> tuple[str, ...]:
+    data = [] if cell.data == "normal" else ["data"]
+    high = ["high_clock"] if values and values["clock"] > values["boost"] else []
+    return (*data, *high, "other_product")
+
+
+def _if_slow(rate: Estimate, side: Side, values: Mapping[str, float]) -> tuple[str, ...]:
+    states = {state for context in side.contexts for state in context.states}
+    checks: list[str] = [name for name in _STATES if name in states]
+    checks += [name for name in _OF_CELL if name in rate.caveats]
+    checks += ["low_clock"] if values and values["clock"] < _LOW_CLOCK * values["boost"] else []
+    checks += ["steered"] if any(context.variables for context in side.contexts) else []
+    return tuple(checks) or ("slow_library",)

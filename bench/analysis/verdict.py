@@ -1,0 +1,103 @@
+"""Which of two measured rates is higher: it starts at "can't tell", and rises on evidence only."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
+
+from bench.analysis.estimates import ENOUGH_PROCESSES, Estimate, Ratio, ratio
+from bench.stats import Interval, pooled_t, welch
+
+Verdict = Literal["faster", "slower", "same", "can't tell", "not comparable"]
+Reason = Literal[
+    # of faster, slower, same
+    "processes", "repeats", "beyond_floor",
+    # of can't tell
+    "autocorrelated", "bimodal", "host_limited", "few_samples", "within_floor", "interval", "published",
+    # of not comparable
+    "context",
+]  # fmt: skip
+# How much the rate of the same code moves between fresh processes, by kind of device, which fewer than three of
+# them do not show: measured on CPUs as up to ±10 %, known of GPUs as 0.5 % and more, with a margin.
+FLOORS: Final = MappingProxyType({"gpu": 0.03, "cpu": 0.15})
+# A difference that is sure, but smaller than one cell is measured to, is not called one.
+LEAST: Final = 0.005
+_TAINTS: Final = ("autocorrelated", "bimodal")
+_MIRRORED: Final = MappingProxyType[Verdict, Verdict]({"faster": "slower", "slower": "faster"})
+
+
+class Finding(NamedTuple):
+    """Whether b is faster than a, why that is said, and the numbers it rests on; `ratio` is b ÷ a."""
+
+    verdict: Verdict
+    reason: Reason
+    ratio: Ratio | None
+    values: Mapping[str, float | str] = MappingProxyType({})
+
+    @property
+    def mirrored(self) -> Verdict:
+        """The verdict as it is with a and b swapped."""
+        return _MIRRORED.get(self.verdict, self.verdict)
+
+
+def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
+    """Return whether `b` is faster than `a`, both measured in comparable surroundings.
+
+    With three processes or more a side each process is one draw: the interval of the ratio is Welch's, on the
+    logarithms of their rates, and the verdict is faster or slower if it lies beyond ±0.5 % (`LEAST`), same if it
+    lies within ±`floor`. (Resampling three against three by process, the percentile bootstrap, would call two
+    equals different whenever they do not overlap, one time in ten.) With three or more on one side only, these
+    show how far the other side's may lie off by chance (Student's t, pooled). With fewer the whole interval must
+    lie beyond ±`floor`, the run-to-run difference of such a device. A rate whose samples were `autocorrelated` or
+    bimodal in some process, that the host limited, or that has no interval gets no verdict.
+    """
+    plain = ratio(b, a)
+    taint = _taint(a, b)
+    if taint is not None:
+        return Finding("can't tell", taint, plain)
+    values: dict[str, float | str] = {"processes_a": a.processes, "processes_b": b.processes, "floor": floor}
+    fewest, most = sorted((a.processes, b.processes))
+    if most < ENOUGH_PROCESSES:
+        verdict = _beyond(plain.interval, floor)
+        return Finding(verdict, "within_floor" if verdict == "can't tell" else "beyond_floor", plain, values)
+    found = _by_process(a, b)
+    verdict = _beyond(found.interval, LEAST)
+    if verdict != "can't tell":
+        return Finding(verdict, "processes" if fewest >= ENOUGH_PROCESSES else "repeats", found, values)
+    if fewest >= ENOUGH_PROCESSES and _is_within(found.interval, floor):
+        return Finding("same", "processes", found, values)
+    return Finding("can't tell", "interval", found, values)
+
+
+def _taint(a: Estimate, b: Estimate) -> Reason | None:
+    """Return why no verdict may rest on these rates, None if one may."""
+    for code in _TAINTS:
+        if code in a.caveats | b.caveats:
+            return "autocorrelated" if code == "autocorrelated" else "bimodal"
+    if a.host_limited or b.host_limited:
+        return "host_limited"
+    return "few_samples" if a.interval is None or b.interval is None else None
+
+
+def _by_process(a: Estimate, b: Estimate) -> Ratio:
+    """Return b ÷ a with its interval from how much the processes differ."""
+    logs_a, logs_b = ([math.log(rate) for rate in side.each] for side in (a, b))
+    if min(len(logs_a), len(logs_b)) >= ENOUGH_PROCESSES:
+        found = welch(logs_b, logs_a, own_a=b.own_error, own_b=a.own_error)
+    else:
+        found = pooled_t(logs_b, logs_a, own=max(a.own_error, b.own_error))
+    ends = (found.difference - found.half_width, found.difference + found.half_width)
+    return Ratio(math.exp(found.difference), Interval(*map(math.exp, ends)))
+
+
+def _beyond(interval: Interval | None, margin: float) -> Verdict:
+    """Return faster or slower if the whole interval of b ÷ a lies beyond 1 by more than `margin`, either way."""
+    if interval is not None and interval.lo > 1 + margin:
+        return "faster"
+    if interval is not None and interval.hi * (1 + margin) < 1:
+        return "slower"
+    return "can't tell"
+
+
+def _is_within(interval: Interval | None, margin: float) -> bool:
+    return interval is not None and interval.hi <= 1 + margin and interval.lo * (1 + margin) >= 1

@@ -1,0 +1,114 @@
+"""Measurements for other programs: one flat row each, as CSV and JSON, in base units; and how records are read."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bench.analysis.estimates import is_host_limited, measured_rate
+from bench.devices.base import Caveat
+from bench.errors import RecordError
+from bench.records.record import Header, Reading, Record
+from bench.report.columns import cell_columns, rate_columns, unit_of
+from bench.report.formats import csv, json
+from bench.report.view import View
+from bench.version import VERSION
+
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet compute a cell
+
+_T = TypeVar("_T")
+
+
+def read_each(paths: Iterable[Path], read: Callable[[Path], _T]) -> tuple[list[_T], list[RecordError]]:
+    """Return what `read` makes of the files, and the errors of those that are damaged."""
+    found: list[_T] = []
+    damaged: list[RecordError] = []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except RecordError as error:
+            damaged.append(error)
+    return found, damaged
+
+
+def rows(records: Iterable[Record]) -> list[dict[str, object]]:
+    """Return one row a measurement, with the columns that `bench.load_results` documents; None for what is not."""
+    return [
+        {**_of_record(record), **_of_reading(reading), **_surroundings(record.header, reading)}
+        for record in records
+        for reading in record.readings
+    ]
+
+
+def as_csv(records: Iterable[Record]) -> str:
+    """Return the rows as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
+    harmless = [{name: _harmless(value) for name, value in row.items()} for row in rows(records)]
+    return csv.render(View(title="", columns=(), rows=(), records=harmless, document={}))
+
+
+def as_json(records: Iterable[Record]) -> str:
+    """Return the rows as a JSON document with its schema number; null for what is missing."""
+    document = {"tool": VERSION, "measurements": rows(records)}
+    return json.render(View(title="", columns=(), rows=(), records=(), document=document))
+
+
+def warning_codes(header: Header, warnings: Sequence[Caveat]) -> str:
+    """Return the codes of a record's warnings and of a measurement's, each once, joined by a space."""
+    return " ".join(dict.fromkeys(one.code for one in (*header.warnings, *warnings)))
+
+
+def _of_record(record: Record) -> dict[str, object]:
+    header = record.header
+    return {
+        "path": str(record.path),
+        "record": header.id,
+        "started": header.started,
+        "origin": header.origin,
+        "device": header.device.name,
+        "chip": header.device.chip,
+        "complete": record.complete,
+        "process": header.process.index if header.process else None,
+        "group": header.process.group if header.process else None,
+    }
+
+
+def _of_reading(reading: Reading) -> dict[str, object]:
+    cell, summary = reading.cell, reading.summary
+    return {
+        "cell": cell.key,
+        **cell_columns(cell),
+        "l2": cell.l2,
+        "flop": cell.flop or None,
+        "seconds_per_call": summary.median if summary else None,
+        **rate_columns(measured_rate(reading)),
+        "unit": unit_of(cell),
+        "cycles_per_call": reading.cycles_per_call,
+        "sm_clock_hz": reading.sm_clock_hz,
+        "host_limited": is_host_limited(reading),
+        "samples": summary.n if summary else 0,
+        "stop": reading.stop,
+        "passed": reading.passed,
+    }
+
+
+def _surroundings(header: Header, reading: Reading) -> dict[str, object]:
+    power = reading.telemetry.power_w if reading.telemetry else None
+    return {
+        "power_w": power.median if power else None,
+        "power_limit_w": _number(header.environment.settings.get("power_limit_w")),
+        "driver": header.environment.versions.get("driver"),
+        "warnings": warning_codes(header, reading.warnings),
+    }
+
+
+def _number(text: str | None) -> float | None:
+    """Return the number that a setting is; None where it is not there, or none."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _harmless(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -1,0 +1,132 @@
+"""The view of a run held against what others measured on the same chip."""
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from bench.analysis.compare import Side
+from bench.analysis.gates import Trip
+from bench.analysis.sane import ALLOWANCE, Judged
+from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns, unit_of
+from bench.report.view import Case, Column, Outcome, View, percent
+from bench.units import format_si
+
+_WHY: Final = MappingProxyType[str, str](
+    {
+        "power_limit": "the power limit is not the default",
+        "application_clocks": "the application clock is not the default",
+        "gpu_processes": "other processes used the GPU",
+        "busy": "other work took the processor",
+        "hot": "it was hot before it began; look after cooling",
+        "hw_slowdown": "the board slowed it down, a fault of cooling or power supply",
+        "hw_thermal_slowdown": "heat slowed it down; look after cooling",
+        "sw_thermal_slowdown": "heat slowed it down; look after cooling",
+        "hw_power_brake_slowdown": "the power supply slowed it down",
+        "not_flat": "it never settled; warm up longer",
+        "autocorrelated": "its blocks depend on each other; measure on an idle machine",
+        "bimodal": "it took turns between two speeds",
+        "low_clock": "the clock was far below its boost clock",
+        "steered": "variables that steer the libraries are set",
+        "slow_library": "nothing unusual was recorded: try --library both, larger matrices, another driver",
+        "data": "predictable data take less power",
+        "high_clock": "the clock was above the published boost clock",
+        "other_product": "it may be another product (see 'chipbench devices'), or sums of lower precision",
+        "no_rate": "no rate: it failed its check",
+        "host_limited": "host-limited",
+        "unusual": "only normal data at a steady rate are held against others'",
+        "unpublished": "nobody published such a rate",
+        "unstated_sums": "others do not say how they summed; see the row of fast sums",
+    }
+)
+
+
+def sane_view(side: Side, found: Sequence[Judged], trips: Sequence[Trip] = ()) -> View:
+    """Return one row a cell: its rate, what others measured of its format and size, and what that says."""
+    chip = side.chip.id if side.chip else "unknown"
+    columns: list[tuple[Column, list[str]]] = [
+        *cell_texts([one.cell for one in found]),
+        (Column(f"{side.label} ({KINDS[side.kind]})", "right"), [_rate(one) for one in found]),
+        (Column(f"{KINDS['published measurement']}", "right"), [_range(one) for one in found]),
+        (Column("is it sane?"), [one.sanity for one in found]),
+        (Column("why, and what to check"), [_checks(one) for one in found]),
+    ]
+    return View(
+        title=f"{side.label}, {side.name} = {chip}, against what others measured on that chip",
+        columns=[column for column, _ in columns],
+        rows=[[texts[index] for _, texts in columns] for index in range(len(found))],
+        records=[_record(side, one) for one in found],
+        document={
+            "side": side.label,
+            "kind": side.kind,
+            "chip": chip,
+            "cells": [{"cell": one.cell.key, **_record(side, one)} for one in found],
+            "tripped": [{"cell": trip.cell.key, "side": trip.label, "fail_on": trip.gate} for trip in trips],
+        },
+        notes=_notes(found),
+        cases=[_case(side, one, trips) for one in found],
+    )
+
+
+def _rate(one: Judged) -> str:
+    if one.rate is None or one.cell.dtype is None:
+        return "no rate"
+    return format_si(one.rate.rate, one.cell.dtype.rate_label)
+
+
+def _range(one: Judged) -> str:
+    if not one.published:
+        return ""
+    values = sorted((published.rate, str(published.value)) for published in one.published)
+    unit = one.published[0].unit
+    if len(values) == 1:
+        return f"{values[0][1]} {unit}"
+    return f"{values[0][1]} … {values[-1][1]} {unit} ({len(values)} rates)"
+
+
+def _checks(one: Judged) -> str:
+    texts = [_WHY.get(code, code) for code in one.checks]
+    if "low_clock" in one.checks or "high_clock" in one.checks:
+        texts.append(f"it held {format_si(one.values['clock'], 'Hz')}, of {format_si(one.values['boost'], 'Hz')}")
+    return "; ".join(texts)
+
+
+def _record(side: Side, one: Judged) -> dict[str, Any]:
+    return {
+        "side": side.label,
+        "kind": side.kind,
+        **cell_columns(one.cell),
+        **rate_columns(one.rate),
+        "unit": unit_of(one.cell),
+        "published_lo": min((published.rate for published in one.published), default=None),
+        "published_hi": max((published.rate for published in one.published), default=None),
+        "published_rates": len(one.published),
+        "sane_lo": one.lo,
+        "sane_hi": one.hi,
+        "sanity": one.sanity,
+        "checks": " ".join(one.checks),
+    }
+
+
+def _notes(found: Sequence[Judged]) -> list[str]:
+    sources = dict.fromkeys(
+        (published.source.title, published.method) for one in found for published in one.published
+    )
+    meant = (
+        "sane is a rate within what others measured of this format and size class (small below 1448³, medium "
+        f"below 2896³, large), or {percent(ALLOWANCE, 2)} beyond either end"
+    )
+    return [
+        meant,
+        *(f"measured by others: {title} ({method})" for title, method in sources),
+    ]
+
+
+def _case(side: Side, one: Judged, trips: Sequence[Trip]) -> Case:
+    outcome: Outcome = "skipped" if one.sanity == "not judged" else "passed"
+    if any(trip.cell == one.cell for trip in trips):
+        outcome = "failed"
+    by_library = f" {one.cell.library}" if one.cell.library else ""
+    checks = _checks(one)
+    return Case(
+        f"{one.cell.label}{by_library}: {side.label}", outcome, f"{one.sanity}{f': {checks}' if checks else ''}"
+    )

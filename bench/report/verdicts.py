@@ -1,0 +1,101 @@
+"""The words for a finding: a few beside the ratio, and the sentence below the table that says what to do."""
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Final
+
+from bench.analysis.estimates import ENOUGH_PROCESSES
+from bench.analysis.verdict import LEAST, Finding, Reason
+from bench.report.view import percent
+
+_FEW: Final = f"fewer than {ENOUGH_PROCESSES} processes a side"
+_SHORT: Final = MappingProxyType[Reason, str](
+    {
+        "autocorrelated": "its blocks depend on each other",
+        "bimodal": "it takes turns between two speeds",
+        "host_limited": "host-limited",
+        "few_samples": "no interval",
+        "within_floor": "within the run-to-run difference",
+        "interval": "its interval reaches 1",
+        "published": "published without an interval",
+    }
+)
+ABSENT: Final = MappingProxyType({"missing": "not measured there", "failed": "failed its check"})
+_LONG: Final = MappingProxyType[Reason, str](
+    {
+        "autocorrelated": (
+            "blocks that depend on each other (see the record's table) make an interval doubtful, so no verdict "
+            "rests on them; measure again on an idle machine"
+        ),
+        "bimodal": (
+            "a rate that takes turns between two speeds has no one ratio; find what changes the speed (clock, "
+            "other work), and measure again"
+        ),
+        "host_limited": "what the host limited says nothing of the device; take larger matrices",
+        "few_samples": "a side has fewer than six samples in some process, so no interval; measure it for longer",
+        "interval": (
+            f"a difference of less than {percent(LEAST, 1)}, or none, cannot be excluded; more processes narrow "
+            "the interval (--processes 5)"
+        ),
+        "published": "of what others published neither interval nor surroundings are known, so no verdict",
+    }
+)
+
+
+def verdict_text(finding: Finding | None) -> str:
+    """Return the verdict in a few words, with its reason where it is none; nothing for None."""
+    if finding is None:
+        return ""
+    if finding.reason == "context":
+        return f"not comparable: {finding.values['differs']}"
+    if finding.verdict == "same" and finding.ratio and finding.ratio.interval:
+        most = max(finding.ratio.interval.hi, 1 / finding.ratio.interval.lo) - 1
+        return f"same (within {percent(most, 2)})"
+    short = _SHORT.get(finding.reason)
+    return f"{finding.verdict}: {short}" if short else finding.verdict
+
+
+def explanation(finding: Finding) -> str | None:
+    """Return the sentence about what a finding rests on or lacks; None where its differences tell all."""
+    if finding.reason in _MADE:
+        return _MADE[finding.reason](finding)
+    return _LONG.get(finding.reason)
+
+
+def _floor(finding: Finding) -> str:
+    return f"±{percent(float(finding.values['floor']), 2)}"
+
+
+def _within_floor(finding: Finding) -> str:
+    return (
+        f"with {_FEW}, only a difference beyond {_floor(finding)} is told, which the same code may show from run "
+        f"to run; measure with --processes {ENOUGH_PROCESSES}"
+    )
+
+
+def _beyond_floor(finding: Finding) -> str:
+    return f"with {_FEW}, a verdict means that the whole interval lies beyond the run-to-run {_floor(finding)}"
+
+
+def _processes(finding: Finding) -> str:
+    return (
+        f"each process counts as one draw; faster and slower mean that the whole interval lies beyond "
+        f"±{percent(LEAST, 1)}, same that it lies within the run-to-run {_floor(finding)}"
+    )
+
+
+def _repeats(_finding: Finding) -> str:
+    return (
+        f"a side has {_FEW.removesuffix(' a side')}: how far it may be off is taken from how much those of the "
+        "other side differ"
+    )
+
+
+_MADE: Final = MappingProxyType[Reason, Callable[[Finding], str]](
+    {
+        "within_floor": _within_floor,
+        "beyond_floor": _beyond_floor,
+        "processes": _processes,
+        "repeats": _repeats,
+    }
+)

@@ -1,0 +1,191 @@
+"""Student's t is that of the tables, and a difference of two means is called one no oftener than it may be."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.stats import mean_half_width, pooled_t, student_t, welch
+
+# Two-sided, as printed in the tables of every textbook: 95 % and 99 %.
+TABLE = {
+    1: (12.706, 63.657),
+    2: (4.303, 9.925),
+    3: (3.182, 5.841),
+    4: (2.776, 4.604),
+    5: (2.571, 4.032),
+    6: (2.447, 3.707),
+    7: (2.365, 3.499),
+    8: (2.306, 3.355),
+    9: (2.262, 3.250),
+    10: (2.228, 3.169),
+    20: (2.086, 2.845),
+    30: (2.042, 2.750),
+    60: (2.000, 2.660),
+    120: (1.980, 2.617),
+}
+DRAWS = 4000
+# Two standard errors of a share of 5 % in so many draws.
+ALLOWED = 0.05 + 2 * (0.05 * 0.95 / DRAWS) ** 0.5
+
+values = st.floats(min_value=-1e3, max_value=1e3, allow_nan=False).map(lambda value: round(value, 6))
+several = st.lists(values, min_size=2, max_size=7)
+own_errors = st.sampled_from([0.0, 1e-3, 0.5, 40.0])
+# Powers of two scale floats without rounding.
+scales = st.integers(min_value=-20, max_value=20).map(lambda exponent: 2.0**exponent)
+
+
+@pytest.mark.parametrize("freedom", TABLE)
+def test_t_is_that_of_the_table(freedom: int) -> None:
+    found = tuple(round(student_t(freedom, confidence), 3) for confidence in (0.95, 0.99))
+    assert found == TABLE[freedom]
+
+
+def test_without_saying_so_it_is_that_of_95_per_cent() -> None:
+    assert student_t(4) == student_t(4, 0.95)
+
+
+@given(st.integers(1, 200), st.floats(0.01, 0.999), st.floats(0.01, 0.999))
+def test_it_rises_with_the_confidence(freedom: int, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    if high - low > 1e-6:
+        assert student_t(freedom, low) < student_t(freedom, high)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.8, 0.95, 0.99, 0.999])
+def test_it_falls_with_the_freedom_towards_the_normal_quantile(confidence: float) -> None:
+    normal = NormalDist().inv_cdf((1 + confidence) / 2)
+    found = [student_t(freedom, confidence) for freedom in (*range(1, 80), 200, 1000, 5000)]
+    assert all(sooner > later for sooner, later in pairwise(found))
+    assert normal < found[-1] == pytest.approx(normal, rel=2e-3)
+
+
+@pytest.mark.parametrize("freedom", [0, -1])
+def test_without_a_degree_of_freedom_there_is_none(freedom: int) -> None:
+    with pytest.raises(ValueError, match="degree of freedom"):
+        student_t(freedom)
+
+
+A = [27.5, 21.0, 19.0, 23.6, 17.0, 17.9, 16.9]
+B = [27.1, 22.0, 20.8, 23.4, 23.4, 23.5, 25.8, 22.0, 24.8, 20.2]
+
+
+def test_welch_by_numpy_s_variances() -> None:
+    squares = [np.var(side, ddof=1) / len(side) for side in (A, B)]
+    freedom = sum(squares) ** 2 / (squares[0] ** 2 / 6 + squares[1] ** 2 / 9)
+    assert 8 < freedom < 9
+    found = welch(A, B)
+    assert found.difference == pytest.approx(np.mean(A) - np.mean(B))
+    assert found.freedom == 8
+    assert found.half_width == pytest.approx(2.306 * np.sqrt(sum(squares)), rel=1e-4)
+
+
+def test_pooled_by_numpy_s_variances() -> None:
+    pooled = (6 * np.var(A, ddof=1) + 9 * np.var(B, ddof=1)) / 15
+    found = pooled_t(A, B)
+    assert found.difference == pytest.approx(np.mean(A) - np.mean(B))
+    assert found.freedom == 15
+    assert found.half_width == pytest.approx(2.1314 * np.sqrt(pooled * (1 / 7 + 1 / 10)), rel=1e-4)
+
+
+def test_against_a_single_value_the_other_side_s_scatter_stands_for_both() -> None:
+    """Deviations -1 0 1 of the three, so the variance is 1; and 4.303 sqrt(1/3 + 1)."""
+    found = pooled_t([4.0, 5.0, 6.0], [2.0])
+    assert (found.difference, found.freedom) == (3.0, 2)
+    assert found.half_width == pytest.approx(4.303 * (4 / 3) ** 0.5, rel=1e-3)
+    known_to_two = pooled_t([4.0, 5.0, 6.0], [2.0], own=2.0)
+    assert known_to_two.half_width == pytest.approx(2 * found.half_width)
+    assert pooled_t([4.0, 5.0, 6.0], [2.0], own=0.9) == found
+
+
+def test_the_half_width_of_a_mean_by_hand() -> None:
+    """Variance 1 of three values: 4.303 / sqrt(3); and if each is known to 2 only, twice that."""
+    assert mean_half_width([4.0, 5.0, 6.0]) == pytest.approx(4.303 / 3**0.5, rel=1e-3)
+    assert mean_half_width([4.0, 5.0, 6.0], own=2.0) == pytest.approx(2 * 4.303 / 3**0.5, rel=1e-3)
+
+
+@given(several, several, own_errors, own_errors)
+def test_the_other_way_round_only_the_sign_is_another(
+    a: list[float], b: list[float], own_a: float, own_b: float
+) -> None:
+    there, back = welch(a, b, own_a=own_a, own_b=own_b), welch(b, a, own_a=own_b, own_b=own_a)
+    assert back.difference == -there.difference
+    assert back[1:] == pytest.approx(there[1:])
+    pooled = pooled_t(a, b, own=own_a), pooled_t(b, a, own=own_a)
+    assert pooled[1].difference == -pooled[0].difference
+    assert pooled[1][1:] == pytest.approx(pooled[0][1:])
+
+
+@given(several, several, own_errors, scales)
+def test_another_unit_scales_both_and_leaves_the_freedom(
+    a: list[float], b: list[float], own: float, scale: float
+) -> None:
+    more_a, more_b = [scale * value for value in a], [scale * value for value in b]
+    here, there = welch(a, b, own_a=own, own_b=own), welch(more_a, more_b, own_a=scale * own, own_b=scale * own)
+    assert there.difference == scale * here.difference
+    assert there[1:] == pytest.approx((scale * here.half_width, here.freedom))
+    here, there = pooled_t(a, b, own=own), pooled_t(more_a, more_b, own=scale * own)
+    assert there.difference == scale * here.difference
+    assert there[1:] == pytest.approx((scale * here.half_width, here.freedom))
+
+
+@given(several, several, own_errors, own_errors)
+def test_values_that_agree_by_chance_make_it_no_surer_than_each_is_known(
+    a: list[float], b: list[float], own_a: float, own_b: float
+) -> None:
+    """And the freedom is at least that of the side with fewer, at most that of both together."""
+    found = welch(a, b, own_a=own_a, own_b=own_b)
+    own = (own_a**2 / len(a) + own_b**2 / len(b)) ** 0.5
+    assert found.half_width >= student_t(found.freedom) * own * (1 - 1e-12)
+    assert (
+        found.half_width
+        >= welch(a, b).half_width * student_t(found.freedom) / student_t(welch(a, b).freedom) - 1e-9
+    )
+    assert min(len(a), len(b)) - 1 <= found.freedom <= len(a) + len(b) - 2
+    assert mean_half_width(a, own=own_a) >= student_t(len(a) - 1) * own_a / len(a) ** 0.5 * (1 - 1e-12)
+    assert pooled_t(a, b, own=own_a).half_width >= pooled_t(a, b).half_width
+
+
+def test_values_that_are_all_the_same_differ_without_error() -> None:
+    assert welch([2.0] * 3, [1.0] * 4) == (1.0, 0.0, 2)
+    assert welch([2.0] * 3, [1.0] * 3, own_a=0.3, own_b=0.4).half_width == pytest.approx(
+        student_t(3) * (0.25 / 3) ** 0.5
+    )
+
+
+def rows(seed: int, count: int, sd: float = 1.0) -> list[list[float]]:
+    made: list[list[float]] = np.random.default_rng(seed).normal(10, sd, (DRAWS, count)).tolist()
+    return made
+
+
+def share(found: Sequence[bool]) -> float:
+    return sum(found) / len(found)
+
+
+@pytest.mark.parametrize("sd", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize(("count", "other"), [(3, 3), (5, 3), (3, 8)])
+def test_welch_calls_equal_means_different_in_one_of_twenty(count: int, other: int, sd: float) -> None:
+    found = [welch(a, b) for a, b in zip(rows(1, count), rows(2, other, sd), strict=True)]
+    assert share([abs(one.difference) > one.half_width for one in found]) <= ALLOWED
+
+
+@pytest.mark.parametrize(("count", "other"), [(5, 1), (1, 3), (3, 3)])
+def test_so_does_pooling_if_both_sides_scatter_alike(count: int, other: int) -> None:
+    found = [pooled_t(a, b) for a, b in zip(rows(3, count), rows(4, other), strict=True)]
+    called = share([abs(one.difference) > one.half_width for one in found])
+    assert 0.1 - ALLOWED <= called <= ALLOWED
+
+
+def test_a_difference_of_five_deviations_is_called_one() -> None:
+    found = [welch(a, b) for a, b in zip(rows(5, 5), rows(6, 5), strict=True)]
+    assert share([abs(one.difference + 5) > one.half_width for one in found]) > 0.99
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_the_interval_of_a_mean_covers_it(count: int) -> None:
+    covered = share([abs(sum(row) / count - 10) <= mean_half_width(row) for row in rows(7, count)])
+    assert 1 - ALLOWED <= covered <= 0.9 + ALLOWED
