@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bench.analysis.evaluation import Gap
 from bench.analysis.export_rule import Verdict
 from bench.analysis.reasons import missing_name
+from bench.cli.options import FORMAT_NAMES
 from bench.published.conditions import QUANTITIES
 from bench.published.rules import read_rules
 from bench.published.source import shipped_specs
@@ -215,7 +216,7 @@ def test_a_missing_figure_reads_like_words(name: str, text: str) -> None:
     assert missing_name(name) == text
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMAT_NAMES)
 def test_sections_look_like_their_golden_file(name: str, golden: Callable[[str, str], None]) -> None:
     golden(f"sections.{ENDINGS[name]}", FORMATS[name](SECTIONS))
 

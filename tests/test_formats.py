@@ -1,9 +1,10 @@
-"""Six formats of one view: the same content in each, whatever the texts are, and nothing that could be run."""
+"""Every format of one view: the same content in each, whatever the texts are, and nothing that could be run."""
 
 import csv
 import io
 import json
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib import import_module
@@ -14,15 +15,18 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli.main import main
-from bench.cli.options import FORMAT_NAMES
+from bench.cli.options import FORMAT_NAMES, JUDGED_FORMATS
 from bench.published.chips import Catalogue
 from bench.published.source import shipped_specs
 from bench.report import chips as chip_views
 from bench.report import formats
 from bench.report.formats import FORMATS
-from bench.report.view import Column, View, percent, significant
+from bench.report.view import Case, Column, View, percent, significant
 
-ENDINGS = {"table": "txt", "md": "md", "csv": "csv", "json": "json", "latex": "tex", "html": "html"}
+ENDINGS = {
+    "table": "txt", "md": "md", "csv": "csv", "json": "json", "latex": "tex", "html": "html",
+    "junit": "xml",
+}  # fmt: skip
 
 HOSTILE = [
     "a|b", "|", "back\\slash", "end\\", "\\|", "<script>alert(1)</script>", "<b>", "a & b", "R&amp;D", "&#60;",
@@ -58,11 +62,25 @@ SMALL = View(
     ],
     document={"chips": [{"id": "x-1", "rate": 148e12}, {"id": "x-22", "rate": 1.2e15}]},
     notes=["Rates <are> dense; --sources lists them.", "* sources disagree"],
+    cases=[
+        Case("x-1: b against a", "passed", "faster 1.081×"),
+        Case("x-2 <&> \"y\": b against a", "failed", "slower 0.9000× (0.8 … 0.95)"),
+        Case("x-3: b against a", "skipped", "can't tell: no interval"),
+    ],
 )
 
 
 def test_the_option_offers_every_format_there_is() -> None:
-    assert list(FORMATS) == list(FORMAT_NAMES) == list(ENDINGS)
+    assert list(FORMATS) == list(JUDGED_FORMATS) == list(ENDINGS)
+
+
+@pytest.mark.parametrize("command", ["run", "chips", "explain", "devices", "compare"])
+def test_only_a_command_that_judges_offers_junit(command: str) -> None:
+    """Of anything else it would be a test suite without tests, which a CI service takes for a success."""
+    assert [name for name in FORMATS if name not in FORMAT_NAMES] == ["junit"]
+    shown = CliRunner().invoke(main, [command, "--help"]).stdout
+    assert ("junit" in shown) == (command == "compare")
+    assert "latex" in shown
 
 
 def test_every_file_of_the_folder_is_in_the_list() -> None:
@@ -119,6 +137,38 @@ def test_json_parses_back_to_the_document_with_its_schema_first() -> None:
 def test_json_has_no_number_that_json_does_not_know() -> None:
     with pytest.raises(ValueError, match="JSON"):
         FORMATS["json"](SMALL._replace(document={"rate": float("nan")}))
+
+
+def _suite(*cases: Case) -> ET.Element:
+    (suite,) = ET.fromstring(FORMATS["junit"](SMALL._replace(cases=cases)))  # noqa: S314 - it is our own
+    return suite
+
+
+def test_junit_counts_its_cases_by_outcome_and_keeps_every_text() -> None:
+    suite = _suite(
+        *(Case(text, "failed", text) for text in HOSTILE),
+        *(Case(text, "skipped", text) for text in HOSTILE[:3]),
+        Case("x", "passed", "faster"),
+    )
+    counts = [suite.get(name) for name in ("tests", "failures", "skipped", "errors")]
+    assert counts == [str(len(HOSTILE) + 4), str(len(HOSTILE)), "3", "0"]
+    assert [case.get("name") for case in suite] == [*HOSTILE, *HOSTILE[:3], "x"]
+    assert [found.get("message") for found in suite.findall("testcase/failure")] == HOSTILE
+    assert [found.get("message") for found in suite.findall("testcase/skipped")] == HOSTILE[:3]
+    (passed,) = suite.findall("testcase/system-out")
+    assert passed.text == "faster"
+
+
+@pytest.mark.parametrize("mark", ["\x00", "\x1b", "\ufffe", "\uffff", "\ud800"])
+def test_junit_is_xml_whatever_a_name_holds(mark: str) -> None:
+    (case,) = _suite(Case(f"a{mark}b", "failed", f"c{mark}d"))
+    assert str(case.get("name")).startswith("a")
+    assert str(case.get("name")).endswith("b")
+
+
+def test_junit_without_anything_judged_is_an_empty_suite() -> None:
+    suite = _suite()
+    assert (suite.get("tests"), list(suite)) == ("0", [])
 
 
 class _Page(HTMLParser):

@@ -1,5 +1,6 @@
 """Details of what is reported: which rates make a ratio, what a table leaves out, and the notes under it."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,26 +8,23 @@ import click
 import msgspec
 import pytest
 
-from bench.analysis.compare import (
+from bench.analysis.compare import Against, Comparison, Row, Side, compare
+from bench.analysis.estimates import (
     Estimate,
     Ratio,
-    Row,
-    Side,
-    compare,
     is_above_peak,
     measured_rate,
     peak_at_clock,
     pooled,
     published_peak,
     ratio,
-    side_of_chip,
-    side_of_records,
 )
+from bench.analysis.sides import measured_side, side_of_chip
 from bench.cli.run import _next_commands, _Seconds
 from bench.devices.base import Caveat, Spread, Telemetry
 from bench.errors import RecordError
 from bench.measure.measurement import Measurement
-from bench.records.record import Reading, Record, read_lines, reduce
+from bench.records.record import read_lines, reduce
 from bench.report.columns import cell_columns, cell_texts, peak_text, unit_of
 from bench.report.compared import compare_view
 from bench.report.measured import Run, run_view
@@ -34,7 +32,7 @@ from bench.stats import Interval
 from bench.units import DTYPES
 from bench.workloads.base import Cell, Plan
 from tests import make_simulated
-from tests.support import FAILED, header, measurement
+from tests.support import FAILED, header, measurement, write_record
 from tests.support import cell as cpu_cell
 from tests.test_gpu_table import CATALOGUE, H20, H100
 
@@ -112,30 +110,61 @@ class TestPeakAtClock:
 
 class TestPooled:
     def test_one_process_alone_is_what_it_measured(self) -> None:
-        reading = reduce(BF16)
-        assert pooled([reading]) == measured_rate(reading)
-        assert pooled([reading, reduce(changed(BF16, check=FAILED))]) == measured_rate(reading)
+        alone = estimate(BF16)
+        assert pooled([alone]) == alone
+        assert measured_rate(reduce(changed(BF16, check=FAILED))) is None
         assert pooled([]) is None
 
-    def test_of_several_it_is_the_median_and_all_their_intervals_and_the_worst_of_their_hosts(self) -> None:
-        readings = [reduce(_slower(BF16, factor)) for factor in (1.0, 1.2, 1.1)]
-        rates = [found for found in map(measured_rate, readings) if found is not None]
-        found = pooled(readings)
+    def test_of_three_or_more_it_is_the_geometric_mean_with_student_s_interval_over_them(self) -> None:
+        rates = [estimate(_slower(BF16, factor)) for factor in (1.0, 1.21, 1.1)]
+        found = pooled(rates)
         assert found is not None
-        assert found.rate == rates[2].rate
-        assert rates[0].interval is not None
-        assert rates[1].interval is not None
-        assert found.interval == Interval(rates[1].interval.lo, rates[0].interval.hi)
-        assert (found.processes, found.host_limited) == (3, False)
-        bound = pooled([*readings, reduce(changed(BF16, warnings=(LAUNCH_BOUND,)))])
-        assert bound is not None
-        assert bound.host_limited
+        assert found.rate == pytest.approx(rates[2].rate)
+        assert found.each == tuple(one.rate for one in rates)
+        assert found.processes == 3
+        # 4.303 is Student's t for two degrees of freedom; log 1.1 is the standard deviation of the logarithms.
+        factor = 1.1 ** (4.302653 / 3**0.5)
+        assert found.interval == pytest.approx((found.rate / factor, found.rate * factor), rel=1e-6)
+
+    def test_processes_that_agree_better_than_their_own_errors_are_not_surer_for_it(self) -> None:
+        alone = estimate(BF16)
+        found = pooled([alone] * 3)
+        assert found is not None
+        assert found.interval is not None
+        assert alone.interval is not None
+        own = math.log(alone.interval.hi / alone.interval.lo) / 2 / 1.96
+        assert alone.own_error == pytest.approx(own)
+        assert math.log(found.interval.hi / found.rate) == pytest.approx(4.302653 * own / 3**0.5, rel=1e-6)
+
+    def test_of_two_the_interval_spans_those_of_both(self) -> None:
+        fast, slow = estimate(BF16), estimate(_slower(BF16, 1.2))
+        found = pooled([fast, slow])
+        assert found is not None
+        assert fast.interval is not None
+        assert slow.interval is not None
+        assert found.rate == pytest.approx((fast.rate * slow.rate) ** 0.5)
+        assert found.interval == Interval(slow.interval.lo, fast.interval.hi)
+
+    def test_what_one_process_was_warned_of_holds_for_all(self) -> None:
+        rates = [estimate(BF16), estimate(changed(BF16, warnings=(LAUNCH_BOUND,))), estimate(BF16)]
+        assert [one.host_limited for one in rates] == [False, True, False]
+        found = pooled(rates)
+        assert found is not None
+        assert found.host_limited
+        assert "launch_bound" in found.caveats
 
     def test_with_too_few_samples_in_one_there_is_no_interval(self) -> None:
         few = changed(BF16, samples=msgspec.structs.replace(BF16.samples.after(0), **_first(BF16, 3)))
-        found = pooled([reduce(BF16), reduce(few)])
-        assert found is not None
-        assert found.interval is None
+        for rates in ([estimate(BF16), estimate(few)], [estimate(BF16), estimate(few), estimate(BF16)]):
+            found = pooled(rates)
+            assert found is not None
+            assert found.interval is None
+
+
+def estimate(of: Measurement) -> Estimate:
+    found = measured_rate(reduce(of))
+    assert found is not None
+    return found
 
 
 def _slower(of: Measurement, factor: float) -> Measurement:
@@ -151,75 +180,101 @@ OTHER = replaced(BF16.cell, library="cupy.matmul")
 
 
 def side(label: str, rates: dict[Cell, Estimate], **more: Any) -> Side:  # noqa: ANN401
-    return Side(label, "measured", f"Device {label}", rates, **more)
+    return Side(label, "measured", f"Device {label}", rates, device_kind="gpu", **more)
 
 
 class TestCompared:
     def test_what_the_host_limited_is_never_held_against_a_peak_but_against_a_measured_rate(self) -> None:
-        limited = side("b", {BF16.cell: rate(4e14, host_limited=True)})
+        limited = side("b", {BF16.cell: rate(4e14, caveats=frozenset({"launch_bound"})), OTHER: rate(4e14)})
         for sides in ([side_of_chip(H100), limited], [limited, side_of_chip(H100)]):
-            (row,) = compare(sides)
-            assert row.ratios[1] is None
-            assert compare_view(sides, [row]).rows[0][-1] == "host-limited"
-        (row,) = compare([side("a", {BF16.cell: rate(2e14)}), limited])
-        assert row.ratios[1] is not None
-        assert row.ratios[1].value == 2.0
+            found = compare(sides)
+            assert [row.cell for row in found.rows] == [BF16.cell, OTHER]
+            (to_peak,) = found.rows[0].others
+            assert (to_peak.ratio, to_peak.efficiency) == (None, None)
+            assert "host-limited" in " ".join(compare_view(found).rows[0])
+        (row,) = compare([side("a", {BF16.cell: rate(2e14)}), limited]).rows
+        assert row.others[0].ratio is not None
+        assert row.others[0].ratio.value == 2.0
 
-    def test_a_measured_rate_is_held_against_a_peak(self) -> None:
-        (row,) = compare([side_of_chip(H100), side("b", {BF16.cell: rate(4e14)})])
-        assert row.ratios[1] is not None
-        assert row.ratios[1].value == pytest.approx(4e14 / peak().rate)
+    def test_a_run_that_the_host_limited_throughout_is_shown_and_not_said_to_have_no_cell(self) -> None:
+        limited = side("b", {BF16.cell: rate(4e14, caveats=frozenset({"launch_bound"}))})
+        for sides in ([side_of_chip(H100), limited], [limited, side_of_chip(H100)]):
+            view = compare_view(compare(sides))
+            assert "host-limited" in " ".join(view.rows[0])
+
+    @pytest.mark.parametrize("peak_first", [True, False])
+    def test_a_measured_rate_is_held_against_a_peak_as_a_share_of_it(self, *, peak_first: bool) -> None:
+        sides = [side_of_chip(H100), side("b", {BF16.cell: rate(4e14)})]
+        (row,) = compare(sides if peak_first else sides[::-1]).rows
+        (found,) = row.others
+        assert found.ratio is not None
+        assert found.efficiency is not None
+        share = 4e14 / peak().rate
+        assert found.ratio.value == pytest.approx(share if peak_first else 1 / share)
+        assert found.efficiency.at_spec == pytest.approx(share)
+        assert found.finding is None
 
     def test_its_columns_are_rates_and_ratios_to_the_first_with_their_intervals(self) -> None:
         sides = [side("a", {BF16.cell: rate(2e14)}), side("b", {BF16.cell: rate(3e14, None)}), side_of_chip(H100)]
-        view = compare_view(sides, compare(sides))
+        view = compare_view(compare(sides))
         assert [one.head for one in view.columns[-5:]] == [
-            "a (measured)", "b (measured)", "÷ a", "h100-sxm5-80gb (published)", "÷ a",
+            "a (measured here)", "b (measured here)", "÷ a", "verdict", "of h100-sxm5-80gb (published peak)",
         ]  # fmt: skip
         assert view.title == "a against b, h100-sxm5-80gb"
-        *_, first, second, no_interval, published, interval = view.rows[0]
+        *_, first, second, no_interval, verdict, of_peak = view.rows[0]
         assert (first, second) == ("200.0 TFLOP/s ±10 %", "300.0 TFLOP/s")
-        assert (no_interval, published) == ("1.500×", "989.4 TFLOPS")
-        assert interval.startswith("4.947× (")
+        assert (no_interval, verdict) == ("1.500×", "can't tell: no interval")
+        assert of_peak == "20.2 % of 989.4 TFLOPS"
+        both = compare_view(compare([sides[0], side("b", {BF16.cell: rate(3e14)})]))
+        assert both.rows[0][-2].startswith("1.500× (")
 
-    def test_a_side_without_the_cell_has_neither_rate_nor_ratio(self) -> None:
+    def test_beside_a_peak_that_stands_first_rates_are_shares_of_it(self) -> None:
+        view = compare_view(compare([side_of_chip(H100), side("b", {BF16.cell: rate(4e14)})]))
+        assert [one.head for one in view.columns[-3:]] == [
+            "h100-sxm5-80gb (published peak)", "b (measured here)", "of h100-sxm5-80gb",
+        ]  # fmt: skip
+        assert view.rows[0][-3:] == ["989.4 TFLOPS", "400.0 TFLOP/s ±10 %", "40.4 %"]
+
+    def test_a_side_without_the_cell_has_neither_rate_nor_ratio_nor_verdict(self) -> None:
         both = {BF16.cell: rate(1e14), OTHER: rate(2e14)}
         sides = [side("a", both), side("b", both), side("c", {OTHER: rate(3e14)})]
-        view = compare_view(sides, compare(sides))
-        assert view.rows[0][-2:] == ["", ""]
-        assert view.rows[1][-2] == "300.0 TFLOP/s ±10 %"
-        assert view.rows[1][-1].startswith("1.500× (")
+        view = compare_view(compare(sides))
+        assert view.rows[0][-3:] == ["", "", ""]
+        assert view.rows[1][-3] == "300.0 TFLOP/s ±10 %"
+        assert view.rows[1][-2].startswith("1.500× (")
         assert [record["side"] for record in view.records] == ["a", "b", "a", "b", "c"]
 
     def test_json_and_csv_hold_the_ratio_with_its_ends_or_none(self) -> None:
         sides = [side("a", {BF16.cell: rate(2e14)}), side("b", {BF16.cell: rate(3e14)}), side_of_chip(H100)]
-        view = compare_view(sides, compare(sides))
+        view = compare_view(compare(sides))
         (row,) = view.document["rows"]
         assert (row["shape"], row["unit"]) == ([8192, 8192, 8192], "flop_per_s")
         first, second, third = row["sides"]
-        assert (first["ratio"], first["figure"], third["figure"]) == (1.0, None, "bf16")
-        assert second["ratio_lo"] < second["ratio"] == 1.5 < second["ratio_hi"]
+        assert (first["ratio"], first["figure"], third["figure"]) == (None, None, "bf16")
+        assert second["ratio"] == pytest.approx(1.5)
+        assert second["ratio_lo"] < second["ratio"] < second["ratio_hi"]
+        assert third["ratio"] == pytest.approx(1 / third["efficiency_at_spec"])
+        assert (third["verdict"], first["verdict"]) == (None, None)
         assert view.records[1]["ratio_lo"] == second["ratio_lo"]
 
     def test_a_cell_without_a_shape_has_none(self) -> None:
         copy = Cell(operation="copy", version=1)
-        sides = [side("a", {copy: rate(1e9)}), side("b", {copy: rate(2e9, None)})]
-        view = compare_view(sides, [Row(copy, (rate(1e9), rate(2e9, None)), (None, Ratio(2.0, None)))])
-        (row,) = view.document["rows"]
-        assert (row["shape"], row["unit"], row["sides"][1]["ratio_hi"]) == (None, None, None)
+        sides = (side("a", {copy: rate(1e9)}), side("b", {copy: rate(2e9, None)}))
+        row = Row(copy, rate(1e9), (Against(rate(2e9, None), Ratio(2.0, None)),))
+        view = compare_view(Comparison(sides, ((),), (row,)))
+        (found,) = view.document["rows"]
+        assert (found["shape"], found["unit"], found["sides"][1]["ratio_hi"]) == (None, None, None)
         assert "1.000 GOP/s ±10 %" in view.rows[0]
 
     def test_notes_name_each_side_what_is_left_out_and_what_failed(self) -> None:
         one = side("a", {BF16.cell: rate(1e14), OTHER: rate(1e14)}, failed=(cpu_cell(96),))
-        measured = [one, side("b", {BF16.cell: rate(1e14)})]
-        notes = compare_view(measured, compare(measured)).notes
-        assert notes[0] == "a: measured, Device a"
+        notes = compare_view(compare([one, side("b", {BF16.cell: rate(1e14)})])).notes
+        assert notes[0] == "a: measured here, Device a"
         assert "left out, as only a has them: bf16 8192³" in notes
         assert "a: failed their check, and are in no rate: fp32 96³" in notes
-        assert not [note for note in notes if note.startswith("published: ")]
-        sides = [one, side_of_chip(H100)]
-        published = compare_view(sides, compare(sides)).notes
-        assert [note for note in published if note.startswith("published: ")]
+        assert not [note for note in notes if note.startswith("published ")]
+        published = compare_view(compare([one, side_of_chip(H100)])).notes
+        assert [note for note in published if note.startswith("published peaks are ")]
         assert not [note for note in published if "left out" in note]
 
     def test_without_a_common_cell_it_is_said_what_each_has(self) -> None:
@@ -228,25 +283,28 @@ class TestCompared:
             compare(sides)
 
 
-def record(**fields: Any) -> Record:  # noqa: ANN401
-    head = header()
+def written(results: Path, ident: str, **fields: Any) -> None:  # noqa: ANN401
+    head = header([cpu_cell()], ident=ident)
     device = msgspec.structs.replace(head.device, **{k: v for k, v in fields.items() if k in {"name", "key"}})
     head = msgspec.structs.replace(head, device=device, origin=fields.get("origin", "measured"))
-    return Record(Path("r"), head, (_reading(1.0),), complete=True, resumed=0, torn=0)
-
-
-def _reading(factor: float) -> Reading:
-    return reduce(measurement(cpu_cell(), [factor * 1e-3] * 6))
+    write_record(results, head, [measurement(cpu_cell())])
 
 
 @pytest.mark.parametrize(
     ("fields", "what"),
     [({"name": "Another"}, "devices"), ({"key": "ff"}, "machines"), ({"origin": "replayed"}, "origins")],
 )
-def test_a_side_is_of_one_device_and_machine_and_of_one_origin(fields: dict[str, str], what: str) -> None:
-    with pytest.raises(RecordError, match=f"x: holds records of several {what} "):
-        side_of_records("x", [record(), record(**fields)])
-    assert side_of_records("x", [record(), record()]).estimates[cpu_cell()].processes == 2
+def test_a_side_is_of_one_device_and_machine_and_of_one_origin(
+    fields: dict[str, str], what: str, tmp_path: Path
+) -> None:
+    written(tmp_path, "00000001")
+    written(tmp_path, "00000002")
+    pair = measured_side(str(tmp_path), tmp_path, lambda _: None)
+    assert pair.side.estimates[cpu_cell()].processes == 2
+    assert pair.ids == {"00000001", "00000002"}
+    written(tmp_path, "00000003", **fields)
+    with pytest.raises(RecordError, match=f"holds records of several {what} "):
+        measured_side(str(tmp_path), tmp_path, lambda _: None)
 
 
 class TestTable:
@@ -365,7 +423,8 @@ class TestColumns:
         assert heads(one, replaced(one, data="zeros")) == ["dtype", "shape", "data"]
         assert heads(one, replaced(one, library="other")) == ["dtype", "shape", "library"]
         assert heads(BF16.cell) == ["dtype", "shape", "library"]
-        assert cell_texts([one, replaced(one, regime=None)])[-1][1] == ["steady", ""]
+        assert heads(one, replaced(one, regime=None)) == ["dtype", "shape"]
+        assert cell_texts([replaced(one, regime="burst"), replaced(one, regime=None)])[-1][1] == ["burst", ""]
 
     def test_a_cell_without_a_shape_or_format_has_neither(self) -> None:
         copy = Cell(operation="copy", version=1)

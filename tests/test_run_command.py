@@ -244,7 +244,7 @@ class TestInterrupted:
 
 
 def at(day: int, cells: Sequence[Cell] = CELLS, **more: Any) -> Any:  # noqa: ANN401 - as `header` takes them
-    return header(cells, started=f"2026-01-{day:02}T00:00:00Z", **more)
+    return header(cells, started=f"2026-01-{day:02}T00:00:00Z", ident=f"0a1b2c{day:02}", **more)
 
 
 class TestCompare:
@@ -253,7 +253,7 @@ class TestCompare:
         answer = chipbench("compare", "latest", "h20", "h100", "--format", "json")
         assert answer.code == 0
         document = json.loads(answer.out)
-        assert [side["kind"] for side in document["sides"]] == ["measured", "published", "published"]
+        assert [side["kind"] for side in document["sides"]] == ["measured", "published peak", "published peak"]
         assert f"latest is {path}" in answer.err
         assert document["rows"][0]["sides"][0]["rate"] == 2 * 64**3 / 1e-3
 

@@ -13,7 +13,8 @@ from bench.published.chips import Chip
 from bench.units import DTYPES
 from bench.workloads.base import Cell, shape_class
 
-Kind = Origin | Literal["published measurement", "published peak"]
+# "published" is a sheet's peak, and a "published measurement" what somebody else measured.
+Kind = Origin | Literal["published", "published measurement"]
 MEASURED: Final = ("measured", "replayed", "simulated")
 
 
@@ -44,7 +45,7 @@ class Side(NamedTuple):
 
     def estimate(self, cell: Cell) -> Estimate | None:
         """Return this side's rate for `cell`: measured, what others published of it, or the dtype's peak."""
-        if self.kind == "published peak":
+        if self.kind == "published":
             return None if cell.dtype is None or self.chip is None else published_peak(self.chip, cell.dtype)
         found = self.estimates.get(cell)
         if found is None and self.kind == "published measurement" and cell.library is not None:
@@ -131,11 +132,11 @@ def compare(sides: Sequence[Side], *, allowed: Collection[str] = ()) -> Comparis
         for side in sides[1:]
     ]
     rows = [_row(cell, sides, found) for cell in _cells(sides)]
-    if not any(one.ratio for row in rows for one in row.others):
+    telling = tuple(row for row in rows if row.first and any(one.estimate for one in row.others))
+    if not telling:
         parts = [f"{side.label} has {_listed(side)}" for side in sides]
         message = f"no cell that {first.label} and another have: {'; '.join(parts)}"
         raise RecordError(message)
-    telling = tuple(row for row in rows if any(one.ratio for one in row.others))
     return Comparison(tuple(sides), tuple(map(tuple, found)), telling, tuple(_absent(sides)))
 
 
@@ -194,14 +195,22 @@ def _to_peak(cell: Cell, first: Side, a: Estimate, side: Side, b: Estimate) -> A
     if a.figure is not None and b.figure is not None:
         return Against(b, ratio(b, a))
     (peak, of), (rate, measured) = ((a, first), (b, side)) if a.figure is not None else ((b, side), (a, first))
-    return Against(b, ratio(b, a), efficiency=_efficiency(cell, rate, measured, peak, of))
+    return Against(b, ratio(b, a), efficiency=_efficiency(cell, rate, measured, peak, of.chip))
 
 
-def _efficiency(cell: Cell, rate: Estimate, measured: Side, peak: Estimate, of: Side) -> Efficiency:
+def _efficiency(cell: Cell, rate: Estimate, measured: Side, peak: Estimate, of: Chip | None) -> Efficiency:
     clock = measured.clocks.get(cell)
-    own = measured.is_measured and measured.chip is not None and measured.chip == of.chip
-    at_clock = peak_at_clock(of.chip, cell.dtype, clock) if own and of.chip and cell.dtype and clock else None
+    own = of is not None and measured.chip == of
+    at_clock = peak_at_clock(of, cell.dtype, clock) if own and of and cell.dtype and clock else None
     return Efficiency(rate.rate / peak.rate, rate.rate / at_clock.rate if at_clock else None)
+
+
+def own_efficiency(cell: Cell, side: Side, rate: Estimate | None) -> Efficiency | None:
+    """Return what share a rate is of its own chip's peaks; None if the chip, or its peak, is not known."""
+    peak = published_peak(side.chip, cell.dtype) if side.chip and cell.dtype else None
+    if rate is None or peak is None or rate.figure is not None or rate.host_limited:
+        return None
+    return _efficiency(cell, rate, side, peak, side.chip)
 
 
 def _clock(cell: Cell, first: Side, side: Side, a: Estimate, b: Estimate) -> ClockMove | None:
@@ -217,7 +226,7 @@ def _clock(cell: Cell, first: Side, side: Side, a: Estimate, b: Estimate) -> Clo
 
 
 def _listed(side: Side) -> str:
-    if side.kind == "published peak":
+    if side.kind == "published":
         return "published peaks"
     return ", ".join(dict.fromkeys(cell.label for cell in side.estimates)) or "no cell that passed its check"
 

@@ -3,8 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-import msgspec
-
 from bench.measure.policy import Policy
 from bench.records.record import Header
 
@@ -33,6 +31,7 @@ _HARMLESS: Final = (
 )  # fmt: skip
 # Warnings of a machine's state that a setting does not tell.
 _STATES: Final = ("busy", "gpu_processes", "hot", "pcie")
+_OF_POLICY: Final = ("seed", "block_s", "flat", "warm_up_least_s")
 _UNSET: Final = "not set"
 
 
@@ -75,13 +74,8 @@ def context_of(header: Header) -> Context:
 
 
 def _policy(policy: Policy) -> str:
-    """Return what of a policy may move a rate: how long is warmed up and sampled."""
-    default = Policy()
-    named = {
-        name: value for name, value in msgspec.structs.asdict(policy).items() if value != getattr(default, name)
-    }
-    shown = (f"{name} {value}" for name, value in named.items() if name != "overhead_s")
-    return ", ".join(shown) or "default"
+    """Return what of a policy may move a rate; how long a cell may take depends on how many there were."""
+    return ", ".join(f"{name} {getattr(policy, name)}" for name in _OF_POLICY)
 
 
 def differences(a: Sequence[Context], b: Sequence[Context], *, allowed: Collection[str] = ()) -> list[Difference]:

@@ -26,9 +26,9 @@ class Judged(NamedTuple):
     `lo` and `hi` are the ends of the range in which it is sane: a tenth beyond what was published. `checks` are
     codes: too slow may be what the run itself warned of, a `low_clock`, variables that `steered`, or a
     `slow_library`; too fast predictable `data`, a `high_clock` or an `other_product`; it is not judged if it has
-    `no_rate`, is `host_limited`, `unusual` (not steady, or not of normal data), `unpublished`, or below what others
-    measured with `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and the boost
-    clock (Hz), where known.
+    `no_rate`, is `host_limited`, `unusual` (not steady, or not of normal data), `unpublished`, or below what
+    others measured with `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and the
+    boost clock (Hz), where known.
     """
 
     cell: Cell

@@ -168,7 +168,7 @@ def _gathered(paths: Sequence[Path]) -> _Records:
 
 def side_of_chip(chip: Chip) -> Side:
     """Return the side of a chip's published peaks."""
-    return Side(chip.id, "published peak", chip.name, {}, chip=chip)
+    return Side(chip.id, "published", chip.name, {}, chip=chip)
 
 
 def side_of_others(chip: Chip, measurements: Iterable[PublishedMeasurement]) -> Side:
@@ -207,3 +207,12 @@ def check_distinct(named: Sequence[Named]) -> None:
                 message = f"{same} would be compared with itself: record {record} is on both sides; name two runs"
                 raise InvalidRequest(message)
         seen |= dict.fromkeys(one.ids, one.side.label)
+
+
+def told_apart(sides: Sequence[Side], names: Sequence[str]) -> list[Side]:
+    """Return the sides, by the names they were asked for with where two would be called the same."""
+    labels = [side.label for side in sides]
+    return [
+        side._replace(label=name) if labels.count(side.label) > 1 else side
+        for side, name in zip(sides, names, strict=True)
+    ]

@@ -120,7 +120,7 @@ def _compare(
 ) -> None:
     from bench.analysis.compare import compare  # noqa: PLC0415 - `--help` must not load it
     from bench.analysis.gates import tripped  # noqa: PLC0415
-    from bench.analysis.sides import check_distinct  # noqa: PLC0415
+    from bench.analysis.sides import check_distinct, told_apart  # noqa: PLC0415
     from bench.report.chips import side_by_side  # noqa: PLC0415
     from bench.report.compared import compare_view  # noqa: PLC0415
 
@@ -133,7 +133,9 @@ def _compare(
         return
     named = [asked.side(name) for name in names]
     check_distinct(named)
-    found = compare([one.side for one in named], allowed=allowed)
+    found = compare(told_apart([one.side for one in named], names), allowed=allowed)
+    for name in sorted({*allowed} - {one.name for between in found.differences for one in between}):
+        say(f"--allow {name}: nothing of that name differs here")
     trips = tripped(found, gates)
     show(compare_view(found, trips), format_name)
     _fail(trips)

@@ -18,7 +18,7 @@ KINDS: Final = MappingProxyType[Kind, str](
         "replayed": "replayed",
         "simulated": "simulated",
         "published measurement": "measured by others",
-        "published peak": "published peak",
+        "published": "published peak",
     }
 )
 HOST_LIMITED: Final = "host-limited"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from bench.analysis.compare import Against, Comparison, Row, Side
+from bench.analysis.compare import Against, Comparison, Row, Side, own_efficiency
 from bench.analysis.estimates import Estimate
 from bench.analysis.gates import Trip
 from bench.analysis.verdict import Finding
@@ -36,9 +36,12 @@ def compare_view(comparison: Comparison, trips: Sequence[Trip] = ()) -> View:
     columns = [
         *cell_texts([row.cell for row in rows]),
         (_heading(sides[0]), [_rate(row.cell, row.first) for row in rows]),
+        *_of_own_peak(sides[0], [(row.cell, row.first) for row in rows], sides),
     ]
     for index, side in enumerate(sides[1:]):
-        columns += _columns_of(side, sides[0], [(row, row.others[index]) for row in rows])
+        pairs = [(row, row.others[index]) for row in rows]
+        rate, *more = _columns_of(side, sides[0], pairs)
+        columns += [rate, *_of_own_peak(side, [(row.cell, one.estimate) for row, one in pairs], sides), *more]
     return View(
         title=f"{sides[0].label} against {', '.join(side.label for side in sides[1:])}",
         columns=[column for column, _ in columns],
@@ -54,11 +57,28 @@ def _heading(side: Side) -> Column:
     return Column(f"{side.label} ({KINDS[side.kind]})", "right")
 
 
+def _of_own_peak(
+    side: Side, pairs: Sequence[tuple[Cell, Estimate | None]], sides: Sequence[Side]
+) -> list[tuple[Column, list[str]]]:
+    """Return a side's shares of its own chip's peaks, where no peak was asked for by name."""
+    if any(one.kind == "published" for one in sides):
+        return []
+    found = [own_efficiency(cell, side, rate) for cell, rate in pairs]
+    columns = [
+        (Column("of its peak", "right"), [percent(one.at_spec) if one else "" for one in found]),
+        (
+            Column("at its clock", "right"),
+            [percent(one.at_clock) if one and one.at_clock else "" for one in found],
+        ),
+    ]
+    return [column for column in columns if any(column[1])]
+
+
 def _columns_of(side: Side, first: Side, pairs: Sequence[tuple[Row, Against]]) -> list[tuple[Column, list[str]]]:
     """Return the columns of one side; those that say nothing here are left out."""
     at_clock = (Column("at the clock held", "right"), [_share_at_clock(one) for _, one in pairs])
-    if side.kind == "published peak" and first.kind != "published peak":
-        head = Column(f"of {side.label} ({KINDS[side.kind]})")
+    if side.kind == "published" and first.kind != "published":
+        head = Column(f"{first.label} of {side.label} ({KINDS[side.kind]})")
         columns = [(head, [_share_of_peak(row, one) for row, one in pairs]), at_clock]
     else:
         columns = [
@@ -127,13 +147,14 @@ def _record(row: Row, side: Side, one: Against) -> dict[str, Any]:
         "name": side.name,
         **cell_columns(row.cell),
         "unit": unit_of(row.cell),
-        **_entry(one),
+        **_entry(row.cell, side, one),
     }
 
 
-def _entry(one: Against) -> dict[str, Any]:
+def _entry(cell: Cell, side: Side, one: Against) -> dict[str, Any]:
     estimate, ratio, finding, efficiency = one.estimate, one.ratio, one.finding, one.efficiency
     published = estimate.published if estimate else None
+    own = own_efficiency(cell, side, estimate)
     return {
         **rate_columns(estimate),
         "processes": estimate.processes if estimate else 0,
@@ -142,8 +163,10 @@ def _entry(one: Against) -> dict[str, Any]:
         "ratio": ratio.value if ratio else None,
         "ratio_lo": ratio.interval.lo if ratio and ratio.interval else None,
         "ratio_hi": ratio.interval.hi if ratio and ratio.interval else None,
-        "efficiency_at_spec": efficiency.at_spec if efficiency else None,
-        "efficiency_at_clock": efficiency.at_clock if efficiency else None,
+        "of_peak": efficiency.at_spec if efficiency else None,
+        "of_peak_at_clock": efficiency.at_clock if efficiency else None,
+        "of_own_peak": own.at_spec if own else None,
+        "of_own_peak_at_clock": own.at_clock if own else None,
         "verdict": finding.verdict if finding else None,
         "reason": finding.reason if finding else None,
     }
@@ -176,8 +199,8 @@ def _side(side: Side) -> dict[str, Any]:
 
 def _row(row: Row, sides: Sequence[Side]) -> dict[str, Any]:
     shape = row.cell.shape
-    first = {"label": sides[0].label, **_entry(Against(row.first))}
-    others = [_other(side, one) for side, one in zip(sides[1:], row.others, strict=True)]
+    first = {"label": sides[0].label, **_entry(row.cell, sides[0], Against(row.first))}
+    others = [_other(row.cell, side, one) for side, one in zip(sides[1:], row.others, strict=True)]
     return {
         "cell": row.cell.key,
         "dtype": row.cell.dtype_name,
@@ -188,7 +211,7 @@ def _row(row: Row, sides: Sequence[Side]) -> dict[str, Any]:
     }
 
 
-def _other(side: Side, one: Against) -> dict[str, Any]:
+def _other(cell: Cell, side: Side, one: Against) -> dict[str, Any]:
     clock = one.clock
     moved = clock and {
         "ratio": clock.rate,
@@ -197,7 +220,7 @@ def _other(side: Side, one: Against) -> dict[str, Any]:
         "this_hz": clock.clock_b,
     }
     values = dict(one.finding.values) if one.finding else {}
-    return {"label": side.label, **_entry(one), "values": values, "clock_moved": moved}
+    return {"label": side.label, **_entry(cell, side, one), "values": values, "clock_moved": moved}
 
 
 def _cases(row: Row, comparison: Comparison, trips: Sequence[Trip]) -> list[Case]:

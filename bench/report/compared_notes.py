@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bench.analysis.compare import Against, Comparison, Row, Side, left_out
+from bench.analysis.compare import Against, Comparison, Efficiency, Row, Side, left_out, own_efficiency
 from bench.analysis.context import Difference
+from bench.analysis.estimates import Estimate
 from bench.report.columns import KINDS
 from bench.report.verdicts import explanation
 from bench.report.view import significant
@@ -12,7 +13,7 @@ from bench.units import format_si
 from bench.workloads.base import Cell
 
 _PEAKS: Final = "published peaks are dense ones, as somebody published them; 'chips --sources' says who"
-_BOOST: Final = "boost_clock"
+_ROUNDING: Final = 1.01  # of figures that were published rounded
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -25,10 +26,12 @@ def notes(comparison: Comparison) -> list[str]:
     found += _clocks(comparison)
     found += _above_peak(comparison)
     found += _sources(comparison)
-    if any(side.kind == "published peak" for side in comparison.sides):
+    if any(side.kind == "published" for side in comparison.sides):
         found.append(_PEAKS)
     found += _absent(comparison)
-    return [*found, "Intervals are 95 %; a ratio's is in brackets."]
+    if any(side.is_measured for side in comparison.sides):
+        found.append("Intervals are 95 %; a ratio's is in brackets.")
+    return found
 
 
 def _who(side: Side) -> str:
@@ -81,30 +84,31 @@ def _clocks(comparison: Comparison) -> Iterator[str]:
 
 
 def _above_peak(comparison: Comparison) -> Iterator[str]:
-    """Say of every rate above a published peak, or above that at the clock held, what may explain it."""
-    first = comparison.sides[0]
+    """Say of the rates above their own chip's peaks what may explain them; above another chip's is no wonder."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for row, side, rate in _rates(comparison):
+        own = own_efficiency(row.cell, side, rate)
+        if own is not None and max(own.at_spec, own.at_clock or 0) > 1:
+            found.setdefault((side.label, _cause(row.cell, side, own)), []).append(row.cell)
+    for (label, cause), cells in found.items():
+        yield f"above its published peak: {label} in {_listed(cells)}: {cause}"
+
+
+def _rates(comparison: Comparison) -> Iterator[tuple[Row, Side, Estimate | None]]:
+    for row in comparison.rows:
+        yield row, comparison.sides[0], row.first
     for row, side, one in _each(comparison):
-        if one.efficiency is None:
-            continue
-        measured, peak = (side, first) if first.kind == "published peak" else (first, side)
-        if one.efficiency.at_clock is not None and one.efficiency.at_clock > 1.01:
-            yield (
-                f"{row.cell.label}: {measured.label} is above the peak at the clock held, so the clock, the FLOP "
-                "per clock or the product is another than assumed"
-            )
-        elif one.efficiency.at_spec > 1:
-            cause = _cause(row.cell, measured, peak)
-            yield f"{row.cell.label}: {measured.label} is above {peak.label}'s peak: {cause}"
+        yield row, side, one.estimate
 
 
-def _cause(cell: Cell, measured: Side, peak: Side) -> str:
-    """Return what most likely puts a rate above a published peak."""
-    if measured.chip is None or measured.chip != peak.chip:
-        return "it is another product"
+def _cause(cell: Cell, side: Side, own: Efficiency) -> str:
+    """Return what most likely puts a rate above its chip's peak."""
+    if own.at_clock is not None and own.at_clock > _ROUNDING:
+        return "even at the clock held, so the clock, the FLOP per clock or the product is another than assumed"
     if cell.data not in {None, "normal"}:
-        return f"of {cell.data} data, which take less power than normal ones, and let the clock rise"
-    clock, figure = measured.clocks.get(cell), measured.chip.first_known((_BOOST,))
-    if clock is not None and figure is not None:
+        return f"{cell.data} data take less power than normal ones, and let the clock rise"
+    clock = side.clocks.get(cell)
+    if clock is not None and own.at_clock is not None:
         return f"it held {format_si(clock, 'Hz')}, and the sheet's peak is at a lower clock"
     return "a clock above the sheet's, a lower accumulate precision, or another product than assumed"
 

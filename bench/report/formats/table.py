@@ -10,6 +10,7 @@ from bench.errors import one_line
 from bench.report.view import Column, Section, View
 
 _NOTE: Final = 100
+_HEAD: Final = 24  # a heading wraps here, unless what stands below it is wider
 
 
 def render(view: View) -> str:
@@ -32,13 +33,19 @@ def _section(number: int, section: Section) -> list[str]:
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+    texts = [[_wrapped(cell, c.width) or "–" for cell, c in zip(row, columns, strict=True)] for row in rows]
+    widths = [max(map(_width, cells)) for cells in zip(*texts, strict=True)] or [_HEAD] * len(columns)
     return tabulate(
-        [[_wrapped(cell, c.width) or "–" for cell, c in zip(row, columns, strict=True)] for row in rows],
-        [one_line(column.head) for column in columns],
+        texts,
+        [_wrapped(column.head, max(_HEAD, width)) for column, width in zip(columns, widths, strict=True)],
         tablefmt="simple",
         disable_numparse=True,
         colalign=[column.align for column in columns] if rows else None,
     )
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.splitlines()), default=0)
 
 
 def _notes(notes: Sequence[str]) -> str:
