@@ -17,7 +17,7 @@ from bench.measure.measurement import Measurement
 from bench.records.record import SCHEMA, Process, read_lines
 from bench.workloads import gemm
 from bench.workloads.base import Cell
-from tests.support import CELLS, FAILED, cell, header, measurement, write_record
+from tests.support import FAILED, cell, header, measurement, write_record
 
 SCHEMA_1: Final = Path(__file__).resolve().parent / "data" / "schema-1.jsonl"
 CPU: Final = (cell(64),)
@@ -60,7 +60,7 @@ def compared(*args: str | Path) -> Any:  # noqa: ANN401 - it is JSON
     return json.loads(answer.out)
 
 
-def saved(  # noqa: PLR0913 - everything that may differ between two records
+def saved(
     results: Path,
     factors: Sequence[float] = (1.0,),
     cells: Sequence[Cell] = CPU,
@@ -74,9 +74,9 @@ def saved(  # noqa: PLR0913 - everything that may differ between two records
     device: Mapping[str, Any] = {},
     **fields: Any,  # noqa: ANN401 - of the header
 ) -> Path:
-    """Write one record for each process, whose calls take a millisecond × its factor, and return their folder.
+    """Write one record for each process, whose calls take a millisecond × its factor.
 
-    `codes` are of warnings that each measurement has.
+    Returns their folder as a user in `tmp_path` would type it. `codes` are of warnings that each measurement has.
     """
     for factor in factors:
         number = next(_IDS)
@@ -97,7 +97,7 @@ def saved(  # noqa: PLR0913 - everything that may differ between two records
         )
         seconds = [factor * 1e-3 * value for value in samples]
         write_record(results, head, [_measured(one, seconds, codes, failed) for one in cells])
-    return results
+    return results.relative_to(Path.cwd()) if results.is_absolute() else results
 
 
 def _measured(one: Cell, seconds: Sequence[float], codes: Sequence[str], failed: Sequence[Cell]) -> Measurement:
@@ -125,7 +125,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-BLOCKING: Final = [
+BLOCKING: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
     ("power_limit_w", {"settings": {"power_limit_w": "700.0"}}, {"settings": {"power_limit_w": "500.0"}}),
     ("ecc", {"settings": {"ecc": "true"}}, {"settings": {"ecc": "false"}}),
     ("mig", {"settings": {"mig": "false"}}, {"settings": {"mig": "true"}}),
@@ -186,6 +186,7 @@ class TestWhether:
         a, b = pair(tmp_path, {}, {})
         assert compared(a, b)["differences"] == []
         assert "different between" not in chipbench("compare", a, b).text
+        assert "power_limt_w" in chipbench("compare", a, b, "--allow", "power_limt_w").err, "it allows nothing"
 
     @pytest.mark.parametrize("name", ["blas_threads", "cores", "blas_architecture"])
     def test_the_threads_of_one_cpu_block_and_those_of_two_do_not(self, name: str, tmp_path: Path) -> None:
@@ -315,7 +316,7 @@ class TestNames:
         folder = saved(tmp_path / "a")
         (path,) = folder.rglob("*.jsonl")
         (copy,) = saved(tmp_path / "b", origin="replayed", replay_of=path.stem.split("-")[-1]).rglob("*.jsonl")
-        for sides in ((path, path), (path, folder), (folder, path), (path, copy), (copy, "h20", path)):
+        for sides in ((path, path), (path, folder), (folder, path), (path, copy), (copy, "h20-96gb", path)):
             answer = chipbench("compare", *sides)
             assert answer.code == 2, sides
             assert path.stem.split("-")[-1] in answer.error
@@ -385,32 +386,3 @@ class TestNames:
         answer = chipbench("compare", folder, other, "--skip-bad")
         assert (answer.code, answer.out) == (4, "")
         assert "none of its records can be read" in answer.err
-
-
-class TestAbsent:
-    def test_without_a_common_cell_it_says_which_each_has(self, tmp_path: Path) -> None:
-        a, b = pair(tmp_path, {"cells": CELLS[:1]}, {"cells": CELLS[1:]})
-        answer = chipbench("compare", a, b)
-        assert answer.code == 4
-        assert f"{a} has fp32 64³; {b} has fp64 64³, fp32 96³" in answer.error
-
-    def test_a_cell_that_failed_is_in_no_rate_and_named(self, tmp_path: Path) -> None:
-        a, b = pair(tmp_path, {"cells": CELLS}, {"cells": CELLS[:2], "failed": CELLS[1:2]})
-        document = compared(a, b)
-        assert [row["cell"] for row in document["rows"]] == [CELLS[0].key]
-        assert document["absent"] == [
-            {"cell": CELLS[1].key, "side": str(b), "reason": "failed"},
-            {"cell": CELLS[2].key, "side": str(b), "reason": "missing"},
-        ]
-        text = chipbench("compare", a, b).text
-        assert f"{b}: failed their check, and are in no rate: fp64 64³" in text
-        assert f"left out, as only {a} has them: fp64 64³, fp32 96³" in text
-
-    def test_a_cell_that_failed_in_one_process_of_several_is_named_and_not_in_the_rate(
-        self, tmp_path: Path
-    ) -> None:
-        a, b = pair(tmp_path, {}, {})
-        before = compared(a, b)["rows"][0]["sides"][1]
-        saved(b, [9.0], failed=CPU)
-        after = compared(a, b)["rows"][0]["sides"][1]
-        assert (after["rate"], after["processes"]) == (before["rate"], 3)

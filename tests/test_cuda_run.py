@@ -122,7 +122,7 @@ class TestData:
         answer = lab.run(*SMALL, "--dtype", "bf16", "--data", "zeros", "--library", "cublaslt")
         assert [row[2] for row in answer.rows] == ["zeros"]
         compared = CliRunner().invoke(main, ["compare", "latest", "h20", "--results-dir", str(lab.results)])
-        assert compared.stdout.splitlines()[4].split()[:3] == ["bf16", "48×32×64", "zeros"]
+        assert compared.stdout.splitlines()[5].split()[:3] == ["bf16", "48×32×64", "zeros"]
         assert lab.measured("bf16").cell.data == "zeros"
         assert lab.measured("bf16").data["a"].zero_share == 1.0
 

@@ -1,6 +1,5 @@
 """Details of what is reported: which rates make a ratio, what a table leaves out, and the notes under it."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,7 @@ from bench.analysis.compare import Against, Comparison, Row, Side, compare
 from bench.analysis.estimates import (
     Estimate,
     Ratio,
-    is_above_peak,
-    measured_rate,
-    peak_at_clock,
-    pooled,
     published_peak,
-    ratio,
 )
 from bench.analysis.sides import measured_side, side_of_chip
 from bench.cli.run import _next_commands, _Seconds
@@ -72,107 +66,12 @@ def peak() -> Estimate:
     return found
 
 
-class TestRatio:
-    def test_a_published_figure_counts_as_exact_beside_a_measured_one(self) -> None:
-        measured = Estimate(500e12, Interval(490e12, 520e12))
-        of_peak = ratio(measured, peak())
-        assert of_peak.value == pytest.approx(500e12 / peak().rate)
-        assert of_peak.interval is not None
-        assert of_peak.interval.lo < of_peak.value < of_peak.interval.hi
-        assert ratio(peak(), measured).interval is not None
-
-    def test_two_published_ones_have_no_interval(self) -> None:
-        assert ratio(peak(), peak()) == Ratio(1.0, None)
-
-    def test_a_measured_side_without_an_interval_leaves_none(self) -> None:
-        for pair in ((rate(1, None), rate(2)), (rate(2), rate(1, None)), (rate(1, None), peak())):
-            assert ratio(*pair).interval is None
-
-    @pytest.mark.parametrize(("value", "above"), [(1.0, False), (1 + 1e-12, False), (1.001, True), (0.9, False)])
-    def test_above_the_peak_is_more_than_rounding(self, value: float, above: bool) -> None:
-        assert is_above_peak(Ratio(value, None)) == above
-
-
-class TestPeakAtClock:
-    def test_it_is_multiprocessors_times_flop_times_clock(self) -> None:
-        found = peak_at_clock(H100, DTYPES["bf16"], 1.5e9)
-        assert found is not None
-        assert found.rate == 132 * 4096 * 1.5e9
-        assert found.figure is not None
-        assert found.figure.name == "flop_per_clock_per_sm.bf16"
-        assert found.interval is None
-
-    @pytest.mark.parametrize("name", ["sm_count", "flop_per_clock_per_sm.bf16", "bf16"])
-    def test_without_one_of_its_figures_there_is_none(self, name: str) -> None:
-        figures = {key: figure for key, figure in H100.figures.items() if key != name}
-        assert peak_at_clock(H100._replace(figures=figures), DTYPES["bf16"], 1.5e9) is None
-
-
-class TestPooled:
-    def test_one_process_alone_is_what_it_measured(self) -> None:
-        alone = estimate(BF16)
-        assert pooled([alone]) == alone
-        assert measured_rate(reduce(changed(BF16, check=FAILED))) is None
-        assert pooled([]) is None
-
-    def test_of_three_or_more_it_is_the_geometric_mean_with_student_s_interval_over_them(self) -> None:
-        rates = [estimate(_slower(BF16, factor)) for factor in (1.0, 1.21, 1.1)]
-        found = pooled(rates)
-        assert found is not None
-        assert found.rate == pytest.approx(rates[2].rate)
-        assert found.each == tuple(one.rate for one in rates)
-        assert found.processes == 3
-        # 4.303 is Student's t for two degrees of freedom; log 1.1 is the standard deviation of the logarithms.
-        factor = 1.1 ** (4.302653 / 3**0.5)
-        assert found.interval == pytest.approx((found.rate / factor, found.rate * factor), rel=1e-6)
-
-    def test_processes_that_agree_better_than_their_own_errors_are_not_surer_for_it(self) -> None:
-        alone = estimate(BF16)
-        found = pooled([alone] * 3)
-        assert found is not None
-        assert found.interval is not None
-        assert alone.interval is not None
-        own = math.log(alone.interval.hi / alone.interval.lo) / 2 / 1.96
-        assert alone.own_error == pytest.approx(own)
-        assert math.log(found.interval.hi / found.rate) == pytest.approx(4.302653 * own / 3**0.5, rel=1e-6)
-
-    def test_of_two_the_interval_spans_those_of_both(self) -> None:
-        fast, slow = estimate(BF16), estimate(_slower(BF16, 1.2))
-        found = pooled([fast, slow])
-        assert found is not None
-        assert fast.interval is not None
-        assert slow.interval is not None
-        assert found.rate == pytest.approx((fast.rate * slow.rate) ** 0.5)
-        assert found.interval == Interval(slow.interval.lo, fast.interval.hi)
-
-    def test_what_one_process_was_warned_of_holds_for_all(self) -> None:
-        rates = [estimate(BF16), estimate(changed(BF16, warnings=(LAUNCH_BOUND,))), estimate(BF16)]
-        assert [one.host_limited for one in rates] == [False, True, False]
-        found = pooled(rates)
-        assert found is not None
-        assert found.host_limited
-        assert "launch_bound" in found.caveats
-
-    def test_with_too_few_samples_in_one_there_is_no_interval(self) -> None:
-        few = changed(BF16, samples=msgspec.structs.replace(BF16.samples.after(0), **_first(BF16, 3)))
-        for rates in ([estimate(BF16), estimate(few)], [estimate(BF16), estimate(few), estimate(BF16)]):
-            found = pooled(rates)
-            assert found is not None
-            assert found.interval is None
-
-
-def estimate(of: Measurement) -> Estimate:
-    found = measured_rate(reduce(of))
-    assert found is not None
-    return found
-
-
-def _slower(of: Measurement, factor: float) -> Measurement:
+def slowed(of: Measurement, factor: float) -> Measurement:
     times = tuple(factor * seconds for seconds in of.samples.seconds_per_call)
     return changed(of, samples=msgspec.structs.replace(of.samples, seconds_per_call=times))
 
 
-def _first(of: Measurement, count: int) -> dict[str, tuple[float, ...]]:
+def first_samples(of: Measurement, count: int) -> dict[str, tuple[float, ...]]:
     return {name: values[:count] for name, values in of.samples.columns().items()}
 
 
@@ -218,7 +117,7 @@ class TestCompared:
         sides = [side("a", {BF16.cell: rate(2e14)}), side("b", {BF16.cell: rate(3e14, None)}), side_of_chip(H100)]
         view = compare_view(compare(sides))
         assert [one.head for one in view.columns[-5:]] == [
-            "a (measured here)", "b (measured here)", "÷ a", "verdict", "of h100-sxm5-80gb (published peak)",
+            "a (measured here)", "b (measured here)", "÷ a", "verdict", "a of h100-sxm5-80gb (published peak)",
         ]  # fmt: skip
         assert view.title == "a against b, h100-sxm5-80gb"
         *_, first, second, no_interval, verdict, of_peak = view.rows[0]
@@ -253,7 +152,7 @@ class TestCompared:
         assert (first["ratio"], first["figure"], third["figure"]) == (None, None, "bf16")
         assert second["ratio"] == pytest.approx(1.5)
         assert second["ratio_lo"] < second["ratio"] < second["ratio_hi"]
-        assert third["ratio"] == pytest.approx(1 / third["efficiency_at_spec"])
+        assert third["ratio"] == pytest.approx(1 / third["of_peak"])
         assert (third["verdict"], first["verdict"]) == (None, None)
         assert view.records[1]["ratio_lo"] == second["ratio_lo"]
 
@@ -342,21 +241,21 @@ class TestTable:
         view = shown([changed(BF16, cell=replaced(BF16.cell, compute="int32"))])
         assert column(view, "rate") == ["no rate"]
 
-    def test_of_the_libraries_the_faster_is_shown_whichever_came_first(self) -> None:
+    def test_of_the_libraries_the_faster_is_shown_whichever_camefirst_samples(self) -> None:
         for order in ([BF16, BY_CUPY], [BY_CUPY, BF16]):
             assert column(shown(order), "library") == ["cublaslt"]
-        assert column(shown([BF16, _slower(BY_CUPY, 0.5)]), "library") == ["cupy.matmul"]
+        assert column(shown([BF16, slowed(BY_CUPY, 0.5)]), "library") == ["cupy.matmul"]
         assert column(shown([BF16, BY_CUPY], best_only=False), "library") == ["cublaslt", "cupy.matmul"]
 
     def test_an_interval_says_how_it_came_about(self) -> None:
         assert column(shown([changed(BF16, stop="time_cap")]), "95 % interval")[0].endswith(" (time cap)")
         assert column(shown([changed(BF16, stop="exhausted")]), "95 % interval")[0].endswith(" (no more blocks)")
         assert column(shown([BF16], [BF16]), "95 % interval")[0].endswith(" (2 processes)")
-        few = changed(BF16, samples=msgspec.structs.replace(BF16.samples, **_first(BF16, 3)))
+        few = changed(BF16, samples=msgspec.structs.replace(BF16.samples, **first_samples(BF16, 3)))
         assert column(shown([few]), "95 % interval") == ["none (3 blocks)"]
 
     def test_other_data_stand_beside_normal_ones(self) -> None:
-        zeros = changed(_slower(BF16, 0.8), cell=replaced(BF16.cell, data="zeros"))
+        zeros = changed(slowed(BF16, 0.8), cell=replaced(BF16.cell, data="zeros"))
         usual, of_normal = column(shown([BF16, zeros]), "÷ normal")
         assert usual == ""
         assert of_normal.startswith("1.250×")

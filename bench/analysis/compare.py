@@ -175,17 +175,25 @@ def _against(cell: Cell, first: Side, a: Estimate | None, side: Side, between: S
         return Against(b)
     if a.figure is not None or b.figure is not None:
         return _to_peak(cell, first, a, side, b)
-    finding = _finding(first, a, side, b, between)
+    finding = _finding(cell, first, a, side, b, between)
     return Against(b, finding.ratio or ratio(b, a), finding, clock=_clock(cell, first, side, a, b))
 
 
-def _finding(first: Side, a: Estimate, side: Side, b: Estimate, between: Sequence[Difference]) -> Finding:
+def _finding(
+    cell: Cell, first: Side, a: Estimate, side: Side, b: Estimate, between: Sequence[Difference]
+) -> Finding:
     blocking = [one.name for one in between if one.blocking]
     if not (first.is_measured and side.is_measured):
         return Finding("can't tell", "published", ratio(b, a))
+    if cell in first.failed or cell in side.failed:
+        return Finding("not comparable", "failed", ratio(b, a))
     if blocking:
         return Finding("not comparable", "context", ratio(b, a), {"differs": ", ".join(blocking)})
-    return judge(a, b, floor=max(FLOORS[first.device_kind], FLOORS[side.device_kind]))
+    return judge(a, b, floor=max(_floor(first), _floor(side)))
+
+
+def _floor(side: Side) -> float:
+    return FLOORS.get(side.device_kind, max(FLOORS.values()))
 
 
 def _to_peak(cell: Cell, first: Side, a: Estimate, side: Side, b: Estimate) -> Against:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from bench.analysis.compare import Comparison
+from bench.analysis.compare import Against, Comparison
 from bench.analysis.sane import Judged
 from bench.errors import InvalidRequest
 from bench.workloads.base import Cell
@@ -13,14 +13,15 @@ _NAMES: Final = (SLOWER, NOT_COMPARABLE, UNSANE)
 
 
 class Gate(NamedTuple):
-    """One condition; `least` is the share by which a rate must be lower to count as slower."""
+    """One condition, as it was written; `least` is the share by which a rate must be lower to count as slower."""
 
+    text: str
     name: str
     least: float = 0.0
 
 
 class Trip(NamedTuple):
-    """A cell of one side that met a condition."""
+    """A cell of one side that met a condition, by the text of the first that it met."""
 
     cell: Cell
     label: str
@@ -40,25 +41,33 @@ def read_gate(text: str) -> Gate:
     if not 0 <= least < 1:
         message = f"--fail-on {text!r}: {number!r} must be a percentage from 0 to below 100, as in slower:5"
         raise InvalidRequest(message)
-    return Gate(name, least)
+    return Gate(text.strip().lower(), name, least)
 
 
 def tripped(comparison: Comparison, gates: Sequence[Gate]) -> list[Trip]:
     """Return every cell and side that meets a condition: with a verdict slower, and lower by `least` or more.
 
-    A cell that one side lacks, or that failed there, is not comparable, and so is one over a difference that
-    blocks; published rates are neither.
+    A cell that one side lacks, or that failed there in some process, is not comparable, and so is one over a
+    difference that blocks; published rates are neither.
     """
     found = [
-        Trip(row.cell, side.label, gate.name)
+        Trip(row.cell, side.label, gate.text)
         for row in comparison.rows
         for side, one in zip(comparison.sides[1:], row.others, strict=True)
-        for gate in gates
-        if one.finding is not None and _meets(gate, one.finding.verdict, one.ratio.value if one.ratio else None)
+        for gate in _met(gates, one)
     ]
-    if any(gate.name == NOT_COMPARABLE for gate in gates):
-        found += [Trip(absent.cell, absent.label, NOT_COMPARABLE) for absent in comparison.absent]
+    missing = next((gate.text for gate in gates if gate.name == NOT_COMPARABLE), None)
+    if missing is not None:
+        found += [Trip(absent.cell, absent.label, missing) for absent in comparison.absent]
     return found
+
+
+def _met(gates: Sequence[Gate], one: Against) -> list[Gate]:
+    """Return the first condition that a cell meets, if it meets one."""
+    if one.finding is None:
+        return []
+    verdict, ratio = one.finding.verdict, one.ratio.value if one.ratio else None
+    return [gate for gate in gates if _meets(gate, verdict, ratio)][:1]
 
 
 def _meets(gate: Gate, verdict: str, ratio: float | None) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
+from statistics import geometric_mean
 from typing import Final, NamedTuple, TypeVar
 
 from bench.analysis.compare import Side
@@ -50,7 +50,6 @@ def measured_side(name: str, results: Path, chip_of: ChipOf, suggested: Sequence
         records.extend(chunk, name)
     if records.damaged and len(paths) == 1:
         raise records.damaged[0]
-    notes += tuple(f"skipped: {error}" for error in records.damaged)
     label = Path(name).name if Path(name).is_file() else name
     return Named(records.side(label, name, chip_of), frozenset(records.ids), tuple(records.damaged), notes)
 
@@ -139,11 +138,11 @@ class _Records:
             self.origin,
             device.name,
             {cell: found for cell, some in self.rates.items() if (found := pooled(some)) is not None},
-            tuple(cell for cell in self.failed if cell not in self.rates),
+            tuple(self.failed),
             None if device.chip is None else chip_of(device.chip),
             device.kind,
-            {cell: fmean(values) for cell, values in self.cycles.items()},
-            {cell: fmean(values) for cell, values in self.clocks.items()},
+            {cell: geometric_mean(values) for cell, values in self.cycles.items()},
+            {cell: geometric_mean(values) for cell, values in self.clocks.items()},
             self.contexts,
         )
 
@@ -203,8 +202,8 @@ def check_distinct(named: Sequence[Named]) -> None:
     for one in named:
         for record in sorted(one.ids):
             if record in seen:
-                same = f"{seen[record]} and {one.side.label}" if seen[record] != one.side.label else one.side.label
-                message = f"{same} would be compared with itself: record {record} is on both sides; name two runs"
+                where = dict.fromkeys((seen[record], one.side.label))
+                message = f"record {record} is on both sides ({', '.join(where)}); compare two runs"
                 raise InvalidRequest(message)
         seen |= dict.fromkeys(one.ids, one.side.label)
 

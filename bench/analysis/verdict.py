@@ -15,7 +15,7 @@ Reason = Literal[
     # of can't tell
     "autocorrelated", "bimodal", "host_limited", "few_samples", "within_floor", "interval", "published",
     # of not comparable
-    "context",
+    "context", "failed",
 ]  # fmt: skip
 # How much the rate of the same code moves between fresh processes, by kind of device, which fewer than three of
 # them do not show: measured on CPUs as up to ±10 %, known of GPUs as 0.5 % and more, with a margin.

@@ -106,6 +106,8 @@ class _Asked:
         named = sides.measured_side(name, self._results, self._chip_of, suggested)
         for note in named.notes:
             say(note)
+        for error in named.damaged:
+            say(f"skipped: {error}" if self._skip_bad else str(error))
         if named.damaged and not self._skip_bad:
             message = f"{len(named.damaged)} records of {name} cannot be read; --skip-bad uses the rest"
             raise RecordError(message)
@@ -164,8 +166,13 @@ def _sane(asked: _Asked, names: Sequence[str], gates: "Sequence[Gate]", format_n
 
 def _fail(trips: "Iterable[Trip]") -> None:
     """Raise Tripped, naming the first few, if a condition of --fail-on was met."""
-    texts = [f"{trip.cell.label}: {trip.label} is {trip.gate.replace('-', ' ')}" for trip in trips]
+    texts = [f"{trip.cell.label}: {trip.label} is {_words(trip.gate)}" for trip in trips]
     if texts:
         more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
         message = f"--fail-on: {'; '.join(texts[:_MOST_NAMED])}{more}"
         raise Tripped(message)
+
+
+def _words(gate: str) -> str:
+    name, colon, share = gate.replace("-", " ").partition(":")
+    return f"{name} by {share} % or more" if colon else name

@@ -51,7 +51,7 @@ def _context(first: Side, side: Side, between: Sequence[Difference]) -> Iterator
         )
     shown = [one for one in between if not one.blocking]
     if shown:
-        yield f"also different between {first.label} and {side.label}: {_texts(shown)}"
+        yield f"different between {first.label} and {side.label}, and shown only: {_texts(shown)}"
 
 
 def _texts(found: Sequence[Difference]) -> str:
@@ -85,13 +85,15 @@ def _clocks(comparison: Comparison) -> Iterator[str]:
 
 def _above_peak(comparison: Comparison) -> Iterator[str]:
     """Say of the rates above their own chip's peaks what may explain them; above another chip's is no wonder."""
-    found: dict[tuple[str, str], list[Cell]] = {}
+    found: dict[tuple[str, str], dict[str, list[Cell]]] = {}
     for row, side, rate in _rates(comparison):
         own = own_efficiency(row.cell, side, rate)
-        if own is not None and max(own.at_spec, own.at_clock or 0) > 1:
-            found.setdefault((side.label, _cause(row.cell, side, own)), []).append(row.cell)
-    for (label, cause), cells in found.items():
-        yield f"above its published peak: {label} in {_listed(cells)}: {cause}"
+        above = _above(row.cell, side, own) if own else None
+        if above is not None:
+            found.setdefault(above, {}).setdefault(side.label, []).append(row.cell)
+    for (peak, cause), sides in found.items():
+        where = "; ".join(f"{label} in {_listed(cells)}" for label, cells in sides.items())
+        yield f"above its {peak}: {where}: {cause}"
 
 
 def _rates(comparison: Comparison) -> Iterator[tuple[Row, Side, Estimate | None]]:
@@ -101,16 +103,20 @@ def _rates(comparison: Comparison) -> Iterator[tuple[Row, Side, Estimate | None]
         yield row, side, one.estimate
 
 
-def _cause(cell: Cell, side: Side, own: Efficiency) -> str:
-    """Return what most likely puts a rate above its chip's peak."""
+def _above(cell: Cell, side: Side, own: Efficiency) -> tuple[str, str] | None:
+    """Return which of its chip's peaks a rate is above, and what most likely explains it; None if it is not."""
     if own.at_clock is not None and own.at_clock > _ROUNDING:
-        return "even at the clock held, so the clock, the FLOP per clock or the product is another than assumed"
+        peak = "peak at the clock held"
+        return peak, "the clock, the FLOP per clock or the product is another than assumed"
+    if own.at_spec <= 1:
+        return None
+    peak = "published peak"
     if cell.data not in {None, "normal"}:
-        return f"{cell.data} data take less power than normal ones, and let the clock rise"
+        return peak, f"{cell.data} data take less power than normal ones, and let the clock rise"
     clock = side.clocks.get(cell)
     if clock is not None and own.at_clock is not None:
-        return f"it held {format_si(clock, 'Hz')}, and the sheet's peak is at a lower clock"
-    return "a clock above the sheet's, a lower accumulate precision, or another product than assumed"
+        return peak, f"it held {format_si(clock, 'Hz')}, and the sheet's peak is at a lower clock"
+    return peak, "a clock above the sheet's, a lower accumulate precision, or another product than assumed"
 
 
 def _sources(comparison: Comparison) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The view of a run: each cell's rate with its interval, against the published peaks of its chip and of others."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median
+from statistics import geometric_mean
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -63,13 +63,13 @@ class Shown(NamedTuple):
 
     @property
     def sm_clock_hz(self) -> float | None:
-        """The clock that was held, in Hz: the median over processes."""
-        return _median([reading.sm_clock_hz for reading in self.readings if reading.passed])
+        """The clock that was held, in Hz: the geometric mean over processes, as the rate is."""
+        return _mean([reading.sm_clock_hz for reading in self.readings if reading.passed])
 
     @property
     def cycles_per_call(self) -> float | None:
-        """Clock cycles of a call: the median over processes."""
-        return _median([r.cycles_per_call for r in self.readings if r.passed])
+        """Clock cycles of a call: likewise."""
+        return _mean([r.cycles_per_call for r in self.readings if r.passed])
 
     @property
     def host_limited(self) -> bool:
@@ -111,9 +111,9 @@ def _found(run: Run) -> list[Shown]:
     return [Shown(cell, rates.get(cell), tuple(readings[cell]), cell in chosen) for cell in cells]
 
 
-def _median(values: Sequence[float | None]) -> float | None:
+def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return median(known) if known else None
+    return geometric_mean(known) if known else None
 
 
 def _columns(

@@ -16,7 +16,8 @@ _SHORT: Final = MappingProxyType[Reason, str](
         "host_limited": "host-limited",
         "few_samples": "no interval",
         "within_floor": "within the run-to-run difference",
-        "interval": "its interval reaches 1",
+        "interval": f"may differ by less than {percent(LEAST, 1)}",
+        "failed": "failed its check in some process",
         "published": "published without an interval",
     }
 )
@@ -37,6 +38,7 @@ _LONG: Final = MappingProxyType[Reason, str](
             f"a difference of less than {percent(LEAST, 1)}, or none, cannot be excluded; more processes narrow "
             "the interval (--processes 5)"
         ),
+        "failed": "a device that computes a wrong product is not compared; see 'chipbench results check'",
         "published": "of what others published neither interval nor surroundings are known, so no verdict",
     }
 )

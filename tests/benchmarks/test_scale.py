@@ -1,5 +1,4 @@
-"""What `compare` takes, in time and memory: of 100,000 measurements of 50 samples in 1,000 records, and of ten times
-that.
+"""What `compare` takes, in time and memory: of 100,000 measurements of 50 samples in 1,000 records, and tenfold.
 
 `pytest -n 0 tests/benchmarks/test_scale.py` needs 6 GB of disk below pytest's temporary folder, and two minutes.
 """

@@ -1,0 +1,118 @@
+"""Rates with their errors: ratios, published peaks, the peak at a clock, and what several processes make."""
+
+import math
+
+import msgspec
+import pytest
+
+from bench.analysis.estimates import (
+    Estimate,
+    Ratio,
+    is_above_peak,
+    measured_rate,
+    peak_at_clock,
+    pooled,
+    ratio,
+)
+from bench.measure.measurement import Measurement
+from bench.records.record import reduce
+from bench.stats import Interval
+from bench.units import DTYPES
+from tests.support import FAILED
+from tests.test_gpu_table import H100
+from tests.test_report_details import BF16, LAUNCH_BOUND, changed, first_samples, peak, rate, slowed
+
+
+class TestRatio:
+    def test_a_published_figure_counts_as_exact_beside_a_measured_one(self) -> None:
+        measured = Estimate(500e12, Interval(490e12, 520e12))
+        of_peak = ratio(measured, peak())
+        assert of_peak.value == pytest.approx(500e12 / peak().rate)
+        assert of_peak.interval is not None
+        assert of_peak.interval.lo < of_peak.value < of_peak.interval.hi
+        assert ratio(peak(), measured).interval is not None
+
+    def test_two_published_ones_have_no_interval(self) -> None:
+        assert ratio(peak(), peak()) == Ratio(1.0, None)
+
+    def test_a_measured_side_without_an_interval_leaves_none(self) -> None:
+        for pair in ((rate(1, None), rate(2)), (rate(2), rate(1, None)), (rate(1, None), peak())):
+            assert ratio(*pair).interval is None
+
+    @pytest.mark.parametrize(("value", "above"), [(1.0, False), (1 + 1e-12, False), (1.001, True), (0.9, False)])
+    def test_above_the_peak_is_more_than_rounding(self, value: float, above: bool) -> None:
+        assert is_above_peak(Ratio(value, None)) == above
+
+
+class TestPeakAtClock:
+    def test_it_is_multiprocessors_times_flop_times_clock(self) -> None:
+        found = peak_at_clock(H100, DTYPES["bf16"], 1.5e9)
+        assert found is not None
+        assert found.rate == 132 * 4096 * 1.5e9
+        assert found.figure is not None
+        assert found.figure.name == "flop_per_clock_per_sm.bf16"
+        assert found.interval is None
+
+    @pytest.mark.parametrize("name", ["sm_count", "flop_per_clock_per_sm.bf16", "bf16"])
+    def test_without_one_of_its_figures_there_is_none(self, name: str) -> None:
+        figures = {key: figure for key, figure in H100.figures.items() if key != name}
+        assert peak_at_clock(H100._replace(figures=figures), DTYPES["bf16"], 1.5e9) is None
+
+
+class TestPooled:
+    def test_one_process_alone_is_what_it_measured(self) -> None:
+        alone = estimate(BF16)
+        assert pooled([alone]) == alone
+        assert measured_rate(reduce(changed(BF16, check=FAILED))) is None
+        assert pooled([]) is None
+
+    def test_of_three_or_more_it_is_the_geometric_mean_with_student_s_interval_over_them(self) -> None:
+        rates = [estimate(slowed(BF16, factor)) for factor in (1.0, 1.21, 1.1)]
+        found = pooled(rates)
+        assert found is not None
+        assert found.rate == pytest.approx(rates[2].rate)
+        assert found.each == tuple(one.rate for one in rates)
+        assert found.processes == 3
+        # 4.303 is Student's t for two degrees of freedom; log 1.1 is the standard deviation of the logarithms.
+        factor = 1.1 ** (4.302653 / 3**0.5)
+        assert found.interval == pytest.approx((found.rate / factor, found.rate * factor), rel=1e-6)
+
+    def test_processes_that_agree_better_than_their_own_errors_are_not_surer_for_it(self) -> None:
+        alone = estimate(BF16)
+        found = pooled([alone] * 3)
+        assert found is not None
+        assert found.interval is not None
+        assert alone.interval is not None
+        own = math.log(alone.interval.hi / alone.interval.lo) / 2 / 1.96
+        assert alone.own_error == pytest.approx(own)
+        assert math.log(found.interval.hi / found.rate) == pytest.approx(4.302653 * own / 3**0.5, rel=1e-6)
+
+    def test_of_two_the_interval_spans_those_of_both(self) -> None:
+        fast, slow = estimate(BF16), estimate(slowed(BF16, 1.2))
+        found = pooled([fast, slow])
+        assert found is not None
+        assert fast.interval is not None
+        assert slow.interval is not None
+        assert found.rate == pytest.approx((fast.rate * slow.rate) ** 0.5)
+        assert found.interval == Interval(slow.interval.lo, fast.interval.hi)
+
+    def test_what_one_process_was_warned_of_holds_for_all(self) -> None:
+        rates = [estimate(BF16), estimate(changed(BF16, warnings=(LAUNCH_BOUND,))), estimate(BF16)]
+        assert [one.host_limited for one in rates] == [False, True, False]
+        found = pooled(rates)
+        assert found is not None
+        assert found.host_limited
+        assert "launch_bound" in found.caveats
+
+    def test_with_too_few_samples_in_one_there_is_no_interval(self) -> None:
+        few = changed(BF16, samples=msgspec.structs.replace(BF16.samples.after(0), **first_samples(BF16, 3)))
+        for rates in ([estimate(BF16), estimate(few)], [estimate(BF16), estimate(few), estimate(BF16)]):
+            found = pooled(rates)
+            assert found is not None
+            assert found.interval is None
+
+
+def estimate(of: Measurement) -> Estimate:
+    found = measured_rate(reduce(of))
+    assert found is not None
+    return found
