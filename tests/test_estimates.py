@@ -1,7 +1,5 @@
 """Rates with their errors: ratios, published peaks, the peak at a clock, and what several processes make."""
 
-import math
-
 import msgspec
 import pytest
 
@@ -77,15 +75,13 @@ class TestPooled:
         factor = 1.1 ** (4.302653 / 3**0.5)
         assert found.interval == pytest.approx((found.rate / factor, found.rate * factor), rel=1e-6)
 
-    def test_processes_that_agree_better_than_their_own_errors_are_not_surer_for_it(self) -> None:
-        alone = estimate(BF16)
-        found = pooled([alone] * 3)
-        assert found is not None
-        assert found.interval is not None
-        assert alone.interval is not None
-        own = math.log(alone.interval.hi / alone.interval.lo) / 2 / 1.96
-        assert alone.own_error == pytest.approx(own)
-        assert math.log(found.interval.hi / found.rate) == pytest.approx(4.302653 * own / 3**0.5, rel=1e-6)
+    def test_however_sure_each_of_three_is_their_scatter_alone_makes_the_interval(self) -> None:
+        rates = [estimate(slowed(BF16, factor)) for factor in (1.0, 1.002, 0.999)]
+        blurred = [one._replace(interval=Interval(one.rate / 2, 2 * one.rate)) for one in rates]
+        assert pooled(rates) == pooled(blurred)
+        alike = pooled([blurred[0]] * 3)
+        assert alike is not None
+        assert alike.interval == pytest.approx((alike.rate, alike.rate)), "three that agree have no scatter"
 
     def test_of_two_the_interval_spans_those_of_both(self) -> None:
         fast, slow = estimate(BF16), estimate(slowed(BF16, 1.2))

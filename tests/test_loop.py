@@ -193,7 +193,7 @@ class TestSampling:
         assert not measurement.passed
         assert measurement.failure == "the backend gave no samples"
 
-    @pytest.mark.parametrize("policy", [Policy(cap_s=3.0, least_s=0.7), fitted(2, 30.0)], ids=["seven", "cpu"])
+    @pytest.mark.parametrize("policy", [Policy(cap_s=3.0, least_s=1.0), fitted(2, 30.0)], ids=["ten", "cpu"])
     def test_a_slow_drift_is_called_dependent_and_never_precise(self, policy: Policy) -> None:
         """Its interval would be narrow enough: 0.1 % from end to end."""
         samples = [CALL * (1 + 1e-5 * i) for i in range(100)]
@@ -206,13 +206,15 @@ class TestSampling:
         assert summary.half_width is not None
         assert summary.half_width < POLICY.target
 
-    def test_six_samples_are_too_few_to_call_a_drift_one(self) -> None:
-        """As of any six, their interval allows for it: it is 6.2 times as wide, which is still precise."""
-        measurement, _ = run(WARM + [CALL * (1 + 1e-5 * i) for i in range(100)])
-        assert (measurement.stop, len(measurement.samples.seconds_per_call)) == ("precision", 6)
+    @pytest.mark.parametrize(("count", "plain"), [(6, 2.5e-5), (7, 3e-5), (9, 3e-5)])
+    def test_fewer_than_ten_samples_are_too_few_to_call_a_drift_one(self, count: int, plain: float) -> None:
+        """As of any so few, their interval allows for it: it is 6.2 times as wide, which is still precise."""
+        drift = WARM + [CALL * (1 + 1e-5 * i) for i in range(100)]
+        measurement, _ = run(drift, Policy(least_s=0.1 * count))
+        assert (measurement.stop, len(measurement.samples.seconds_per_call)) == ("precision", count)
         assert codes(measurement) == []
         summary = summarise(measurement.samples.seconds_per_call)
-        assert summary.half_width == pytest.approx(6.245 * 2.5e-5, rel=1e-3)
+        assert summary.half_width == pytest.approx(6.245 * plain, rel=1e-3)
 
     def test_two_speeds_are_called_bimodal(self) -> None:
         measurement, _ = run(WARM + noisy(*[0, 0.1] * 100), Policy(cap_s=2.0))

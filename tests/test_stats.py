@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.stats import (
+    MIN_SAMPLES,
     Interval,
     Summary,
     count_outliers,
@@ -192,7 +193,7 @@ IN_RUNS = [102.0] * 2 + [98.0] * 6 + [102.0] * 4
 def test_what_they_are_worth_by_hand() -> None:
     found = summarise(IN_RUNS)
     assert found.effective == pytest.approx(12 * (3 / 16) / (29 / 16))
-    assert found.autocorrelated  # 0.8125 exceeds 2.326 / sqrt(12) = 0.671, and 1.24 is fewer than six
+    assert not found.autocorrelated  # 1.24 is fewer than six, but 0.8125 is below 3.09 / sqrt(12) = 0.892
     assert (found.n, found.median) == (12, 100.0)
 
 
@@ -264,17 +265,19 @@ def test_a_drift_is_flagged_and_keeps_an_interval() -> None:
 
 
 def test_dependence_is_said_only_if_it_is_beyond_doubt() -> None:
-    """Six that only rise have 0.917 with its bias, worth 0.26; but chance alone gives one in a hundred 0.95."""
-    rising = [1.0 + 0.01 * step for step in range(7)]
-    assert lag1_autocorrelation(rising[:6]) == pytest.approx(0.5 + 2.5 / 6)
-    assert effective_samples(6, 0.5 + 2.5 / 6) < 1
-    assert not summarise(rising[:6]).autocorrelated
-    assert lag1_autocorrelation(rising) > 2.326 / math.sqrt(7)
-    assert summarise(rising).autocorrelated
+    """What only rises has 1 - 3/n + (4 - 9/n)/n with its bias: from ten on, more than 3.09 / sqrt(n)."""
+    rising = [1.0 + 0.01 * step for step in range(40)]
+    for n in range(6, 41):
+        found = summarise(rising[:n])
+        correlation = 1 - 3 / n + (4 - 9 / n) / n
+        assert lag1_autocorrelation(rising[:n]) == pytest.approx(correlation)
+        assert found.effective < MIN_SAMPLES
+        assert found.autocorrelated == (correlation > 3.09 / math.sqrt(n)) == (n >= 10)
 
 
-@pytest.mark.parametrize(("n", "most"), [(8, 0.02), (9, 0.02), (20, 0.02), (88, 0.0)])
+@pytest.mark.parametrize(("n", "most"), [(8, 0.0024), (9, 0.0024), (20, 0.0024), (88, 0.0)])
 def test_independent_samples_are_hardly_ever_called_dependent(n: int, most: float) -> None:
+    """In one of a thousand, and two standard errors of that."""
     rows = np.random.default_rng(8).normal(10, 1, (2000, n)).tolist()
     assert np.mean([summarise(row).autocorrelated for row in rows]) <= most
 
@@ -286,7 +289,7 @@ def test_dependent_samples_that_are_worth_six_are_not_flagged() -> None:
         value = 0.5 * value + step
         samples.append(math.exp(value))
     found = summarise(samples)
-    assert lag1_autocorrelation(samples) > 2.326 / math.sqrt(200)
+    assert lag1_autocorrelation(samples) > 3.09 / math.sqrt(200)
     assert 30 < found.effective < 120
     assert not found.autocorrelated
 

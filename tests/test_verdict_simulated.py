@@ -5,10 +5,16 @@ its blocks have noise of their own. Each claim is a share of seeded trials, held
 plain suite makes a few of them; the whole grid is slow. In every single trial, a side with a process that was
 warned of dependence or of two modes gets no verdict.
 
-Of two equal devices, three processes a side, at most 5 % may be called faster or slower; it is 0 to 3 %. Of a
-device that is slower by 3 %, what three processes a side show is bounded by how they differ: with blocks that have
-no noise at all, Welch's interval lies beyond 0.5 % in 93 % of the trials, and five a side show it in all. A GPU's
-eight or nine blocks a cell show less where they are noisy, and are suspected of dependence by chance now and then.
+With three processes a side, two equal devices are called faster or slower in at most 5 % of the trials, under
+every policy (it is under 1 %), and a device that is slower by 3 % is called slower in 95 %: under every policy if
+blocks have noise of 0.1 % (96 %, as Welch's interval shows of blocks without any), and if they have 1 %, under a
+policy that samples long (94.4 % of 10 000, which so few trials as are made here do not tell from 95 %).
+
+The limit is how long a process samples. With noise of 1 %, six to twenty blocks leave its median unsure by nearly
+as much as processes differ, so that a slowdown of 3 % is called slower in 91 % ("quick") and 85 % ("gpu", of eight
+or nine blocks a cell), and of nearly all others one can't tell. Five processes a side show it under every policy.
+
+A device that is slower by 5 %, and whose processes differ by 2 %, is called the same in at most 2 % (it is 0.1 %).
 """
 
 import math
@@ -43,16 +49,10 @@ MOVING: Final = {
     "dependent": autoregressive(0.8, 0.01),
 }  # fmt: skip
 ALONE: Final = [(1, 1), (2, 2), (1, 2), (5, 1), (1, 5)]
-# The share of trials in which three processes a side show a slowdown of 3 %, by policy and noise of the blocks: of
-# 1000 to 2000 trials 92.5, 90.8, 91.2, 76.5, 87.9 and 17.5 %.
-CAUGHT: Final = {
-    ("cpu", 0.001): 0.91,
-    ("cpu", 0.01): 0.89,
-    ("quick", 0.001): 0.89,
-    ("quick", 0.01): 0.74,
-    ("gpu", 0.001): 0.86,
-    ("gpu", 0.01): 0.14,
-}
+# By policy and noise of the blocks.
+SHOWN: Final = [("cpu", 0.001), ("quick", 0.001), ("gpu", 0.001), ("cpu", 0.01)]
+# What is reached where blocks of 1 % are few, of 10 000 trials.
+LIMITS: Final = {"quick": 0.91, "gpu": 0.85}
 
 
 class Shares(NamedTuple):
@@ -81,29 +81,35 @@ def scaled(noise: Noise, factor: float) -> Noise:
     return noise._replace(errors=errors)
 
 
-def process(noise: Noise, policy: Policy, seed: tuple[int, ...], slower: float = 0.0) -> Estimate:
+def process(noise: Noise, policy: Policy, seed: tuple[int, ...], slower: float, between: float) -> Estimate:
     """Return what one fresh process measures on a device that is `slower` than it would be."""
     rng = np.random.default_rng(seed)
-    level = (1 + slower) * math.exp(rng.normal(0, BETWEEN))
+    level = (1 + slower) * math.exp(rng.normal(0, between))
     found = measured_rate(reduce(measure(_NoisyTask(scaled(noise, level), rng), CELL, policy)))
     assert found is not None
     return found
 
 
-def side(noise: Noise, policy: Policy, seed: tuple[int, int], count: int, slower: float = 0.0) -> Estimate:
-    found = pooled([process(noise, policy, (*seed, index), slower) for index in range(count)])
-    assert found is not None
-    return found
-
-
 def verdicts(
-    noise: Noise, policy: str, trials: int, counts: tuple[int, int] = (3, 3), *, slower: float = 0.0
+    noise: Noise,
+    policy: str,
+    trials: int,
+    counts: tuple[int, int] = (3, 3),
+    *,
+    slower: float = 0.0,
+    between: float = BETWEEN,
 ) -> Shares:
     """Judge b, which is `slower`, against a, each of so many processes, again and again."""
+
+    def side(trial: int, which: int, slower: float) -> Estimate:
+        seeds = [(trial, which, index) for index in range(counts[which])]
+        found = pooled([process(noise, POLICIES[policy], seed, slower, between) for seed in seeds])
+        assert found is not None
+        return found
+
     said: Counter[Verdict] = Counter()
     for trial in range(trials):
-        a = side(noise, POLICIES[policy], (trial, 0), counts[0])
-        b = side(noise, POLICIES[policy], (trial, 1), counts[1], slower)
+        a, b = side(trial, 0, 0.0), side(trial, 1, slower)
         finding = judge(a, b, floor=FLOOR)
         assert finding.verdict == "can't tell" or not TAINTS & (a.caveats | b.caveats)
         said[finding.verdict] += 1
@@ -114,8 +120,13 @@ def are_told_equal(found: Shares) -> None:
     assert found.decided <= 0.05 + found.allowance(0.05), found
 
 
-def is_caught(found: Shares, share: float) -> None:
+def is_caught(found: Shares, share: float = 0.95) -> None:
     assert found.of("slower") >= share - found.allowance(share), found
+    assert found.of("faster") == 0, found
+
+
+def is_hardly_called_the_same(found: Shares) -> None:
+    assert found.of("same") <= 0.02 + found.allowance(0.02), found
     assert found.of("faster") == 0, found
 
 
@@ -125,7 +136,7 @@ quickly = partial(verdicts, policy="quick")
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("sd", [0.001, 0.01])
 def test_of_two_equal_devices_few_pairs_are_called_different(sd: float, policy: str) -> None:
-    are_told_equal(verdicts(normal(sd), policy, 60))
+    are_told_equal(verdicts(normal(sd), policy, 100))
 
 
 @pytest.mark.parametrize("counts", ALONE)
@@ -135,13 +146,22 @@ def test_fewer_than_three_processes_do_not_tell_equal_devices_apart(counts: tupl
     assert found.of("same") == 0, "which so few cannot show"
 
 
-@pytest.mark.parametrize(("policy", "sd"), [("cpu", 0.001), ("cpu", 0.01), ("gpu", 0.001)])
+@pytest.mark.parametrize(("policy", "sd"), SHOWN)
 def test_three_processes_a_side_show_a_slowdown(policy: str, sd: float) -> None:
-    is_caught(verdicts(normal(sd), policy, 60, slower=SLOWER), CAUGHT[policy, sd])
+    is_caught(verdicts(normal(sd), policy, 100, slower=SLOWER))
+
+
+@pytest.mark.parametrize("policy", LIMITS)
+def test_of_few_noisy_blocks_they_show_it_less_often(policy: str) -> None:
+    is_caught(verdicts(normal(0.01), policy, 100, slower=SLOWER), LIMITS[policy])
 
 
 def test_five_processes_a_side_show_it_nearly_always() -> None:
-    is_caught(quickly(normal(0.001), trials=60, counts=(5, 5), slower=SLOWER), 0.95)
+    is_caught(quickly(normal(0.001), trials=60, counts=(5, 5), slower=SLOWER))
+
+
+def test_what_is_slower_by_more_than_processes_show_is_hardly_called_the_same() -> None:
+    is_hardly_called_the_same(verdicts(normal(0.001), "cpu", 100, slower=0.05, between=0.02))
 
 
 @pytest.mark.parametrize(
@@ -162,19 +182,28 @@ class TestGrid:
     @pytest.mark.parametrize("sd", [0.001, 0.01])
     @pytest.mark.parametrize("counts", ALONE)
     def test_few_processes(self, counts: tuple[int, int], sd: float, policy: str) -> None:
-        found = verdicts(normal(sd), policy, 300, counts)
+        found = verdicts(normal(sd), policy, 400, counts)
         are_told_equal(found)
         assert found.of("same") == 0
 
-    @pytest.mark.parametrize(("policy", "sd"), CAUGHT)
+    @pytest.mark.parametrize(("policy", "sd"), SHOWN)
     def test_slower(self, policy: str, sd: float) -> None:
-        is_caught(verdicts(normal(sd), policy, 800, slower=SLOWER), CAUGHT[policy, sd])
+        is_caught(verdicts(normal(sd), policy, 800, slower=SLOWER))
+
+    @pytest.mark.parametrize("policy", LIMITS)
+    def test_slower_by_few_noisy_blocks(self, policy: str) -> None:
+        is_caught(verdicts(normal(0.01), policy, 800, slower=SLOWER), LIMITS[policy])
+
+    @pytest.mark.parametrize("policy", POLICIES)
+    @pytest.mark.parametrize("sd", [0.001, 0.01])
+    def test_slower_by_five_processes(self, sd: float, policy: str) -> None:
+        is_caught(verdicts(normal(sd), policy, 400, (5, 5), slower=SLOWER))
 
     @pytest.mark.parametrize("sd", [0.001, 0.01])
-    def test_slower_by_five_processes(self, sd: float) -> None:
-        is_caught(verdicts(normal(sd), "cpu", 400, (5, 5), slower=SLOWER), 0.95)
+    def test_hardly_the_same(self, sd: float) -> None:
+        is_hardly_called_the_same(verdicts(normal(sd), "cpu", 800, slower=0.05, between=0.02))
 
-    @pytest.mark.parametrize(("policy", "trials"), [("cpu", 60), ("gpu", 300), ("quick", 300)])
+    @pytest.mark.parametrize(("policy", "trials"), [("cpu", 60), ("gpu", 400), ("quick", 400)])
     @pytest.mark.parametrize("noise", MOVING)
     def test_moving(self, noise: str, policy: str, trials: int) -> None:
         are_told_equal(verdicts(MOVING[noise], policy, trials))

@@ -1,7 +1,7 @@
 """Sides held against the first of them, cell by cell: what each has, the ratio, the finding, the clock."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from bench.analysis.context import Context, Difference, differences
@@ -15,6 +15,7 @@ from bench.workloads.base import Cell, shape_class
 
 # "published" is a sheet's peak, and a "published measurement" what somebody else measured.
 Kind = Origin | Literal["published", "published measurement"]
+_MOST_LISTED: Final = 12
 MEASURED: Final = ("measured", "replayed", "simulated")
 
 
@@ -134,7 +135,7 @@ def compare(sides: Sequence[Side], *, allowed: Collection[str] = ()) -> Comparis
     rows = [_row(cell, sides, found) for cell in _cells(sides)]
     telling = tuple(row for row in rows if row.first and any(one.estimate for one in row.others))
     if not telling:
-        parts = [f"{side.label} has {_listed(side)}" for side in sides]
+        parts = [f"{side.label} has {_listed(side, sides)}" for side in sides]
         message = f"no cell that {first.label} and another have: {'; '.join(parts)}"
         raise RecordError(message)
     return Comparison(tuple(sides), tuple(map(tuple, found)), telling, tuple(_absent(sides)))
@@ -233,10 +234,30 @@ def _clock(cell: Cell, first: Side, side: Side, a: Estimate, b: Estimate) -> Clo
     return moved if abs(math.log(moved.rate / moved.per_cycle)) > LEAST else None
 
 
-def _listed(side: Side) -> str:
+def _listed(side: Side, sides: Sequence[Side]) -> str:
     if side.kind == "published":
         return "published peaks"
-    return ", ".join(dict.fromkeys(cell.label for cell in side.estimates)) or "no cell that passed its check"
+    return some(told_apart(cell, side, sides) for cell in side.estimates) or "no cell that passed its check"
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the names, each once, in one line; of very many the first twelve, and how many more."""
+    found = list(dict.fromkeys(names))
+    more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
+    return ", ".join(found[:_MOST_LISTED]) + more
+
+
+def told_apart(cell: Cell, side: Side, sides: Sequence[Side]) -> str:
+    """Return a cell's label; if another side has a cell of that label that is not the same, with what differs."""
+    others = [one for other in sides if other is not side for one in other.estimates if one.label == cell.label]
+    if not others or cell in others:
+        return cell.label
+    differing = [
+        f"{name} {getattr(cell, name)}"
+        for name in Cell.__struct_fields__
+        if any(getattr(one, name) != getattr(cell, name) for one in others)
+    ]
+    return f"{cell.label} ({', '.join(differing)})"
 
 
 def left_out(comparison: Comparison) -> Iterator[tuple[Side, list[Cell]]]:

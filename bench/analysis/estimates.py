@@ -17,22 +17,19 @@ from bench.workloads.base import Cell
 PER_CLOCK: Final = "flop_per_clock_per_sm"
 NOTABLE: Final = 0.01  # share of readings from which on a fault is one
 ENOUGH_PROCESSES: Final = 3  # fewer do not show how much fresh processes differ
-_STANDARD_ERRORS: Final = 1.96  # in half of a 95 % interval
 
 
 class Estimate(NamedTuple):
     """A rate in operations per second. `interval` is None if it has none: a published figure, few samples.
 
-    `each` are the rates of the processes that it was pooled from; `own_error` is the standard error that one of
-    them has by its own samples, relative. `caveats` are the codes of warnings that some process had, with the
-    faults by which sensors explain a slow clock. A published peak has its `figure`, what others measured their
-    `published` measurement.
+    `each` are the rates of the processes that it was pooled from. `caveats` are the codes of warnings that some
+    process had, with the faults by which sensors explain a slow clock. A published peak has its `figure`, what
+    others measured their `published` measurement.
     """
 
     rate: float
     interval: Interval | None
     each: tuple[float, ...] = ()
-    own_error: float = 0.0
     caveats: frozenset[str] = frozenset()
     figure: Figure | None = None
     published: PublishedMeasurement | None = None
@@ -70,17 +67,13 @@ def measured_rate(reading: Reading) -> Estimate | None:
     if summary.interval is None:
         return Estimate(rate, None, (rate,), caveats=codes)
     interval = Interval(flop / summary.interval.hi, flop / summary.interval.lo)
-    return Estimate(rate, interval, (rate,), _own_error(interval), codes)
+    return Estimate(rate, interval, (rate,), codes)
 
 
 def _faults(reading: Reading) -> list[str]:
     """Return what slowed the clock down, though nothing should, in a notable share of the sensors' readings."""
     reasons = (reading.telemetry and reading.telemetry.event_reasons) or {}
     return [reason for reason in FAULTS if reasons.get(reason, 0.0) >= NOTABLE]
-
-
-def _own_error(interval: Interval) -> float:
-    return math.log(interval.hi / interval.lo) / 2 / _STANDARD_ERRORS
 
 
 def is_host_limited(reading: Reading) -> bool:
@@ -92,26 +85,25 @@ def pooled(rates: Sequence[Estimate]) -> Estimate | None:
     """Return one rate from those of several processes: their geometric mean; None if there are none.
 
     From three processes on, the interval is that of the mean by Student's t over the processes, each of which
-    counts as one draw however many samples it took; they are not taken to agree better than their own errors let
-    them. Of two processes it spans both of theirs. It is None if one of them has none.
+    counts as one draw however many samples it took. Of two processes it spans both of theirs. It is None if one of
+    them has none.
     """
     if len(rates) <= 1:
         return rates[0] if rates else None
     each = tuple(rate for one in rates for rate in one.each)
     logs = [math.log(rate) for rate in each]
     centre = fmean(logs)
-    own = math.sqrt(fmean([one.own_error**2 for one in rates]))
     caveats = frozenset().union(*(one.caveats for one in rates))
-    return Estimate(math.exp(centre), _over_processes(rates, logs, own), each, own, caveats)
+    return Estimate(math.exp(centre), _over_processes(rates, logs), each, caveats)
 
 
-def _over_processes(rates: Sequence[Estimate], logs: Sequence[float], own: float) -> Interval | None:
+def _over_processes(rates: Sequence[Estimate], logs: Sequence[float]) -> Interval | None:
     intervals = [one.interval for one in rates if one.interval is not None]
     if len(intervals) < len(rates):
         return None
     if len(logs) < ENOUGH_PROCESSES:
         return Interval(min(i.lo for i in intervals), max(i.hi for i in intervals))
-    centre, half_width = fmean(logs), mean_half_width(logs, own=own)
+    centre, half_width = fmean(logs), mean_half_width(logs)
     return Interval(math.exp(centre - half_width), math.exp(centre + half_width))
 
 

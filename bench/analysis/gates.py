@@ -8,6 +8,7 @@ from bench.analysis.sane import Judged
 from bench.errors import InvalidRequest
 from bench.workloads.base import Cell
 
+_ROUNDING: Final = 1e-9
 SLOWER, NOT_COMPARABLE, UNSANE = "slower", "not-comparable", "unsane"
 _NAMES: Final = (SLOWER, NOT_COMPARABLE, UNSANE)
 
@@ -73,7 +74,9 @@ def _met(gates: Sequence[Gate], one: Against) -> list[Gate]:
 def _meets(gate: Gate, verdict: str, ratio: float | None) -> bool:
     if gate.name == NOT_COMPARABLE:
         return verdict == "not comparable"
-    return gate.name == SLOWER and verdict == "slower" and ratio is not None and ratio <= 1 - gate.least
+    return (
+        gate.name == SLOWER and verdict == "slower" and ratio is not None and ratio <= 1 - gate.least + _ROUNDING
+    )
 
 
 def unsane(found: Sequence[Judged], label: str, gates: Sequence[Gate]) -> Iterator[Trip]:

@@ -22,6 +22,7 @@ Reason = Literal[
 FLOORS: Final = MappingProxyType({"gpu": 0.03, "cpu": 0.15})
 # A difference that is sure, but smaller than one cell is measured to, is not called one.
 LEAST: Final = 0.005
+ALIKE: Final = 0.03  # two rates are the same if their difference is surely less
 _TAINTS: Final = ("autocorrelated", "bimodal")
 _MIRRORED: Final = MappingProxyType[Verdict, Verdict]({"faster": "slower", "slower": "faster"})
 
@@ -45,8 +46,8 @@ def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
 
     With three processes or more a side each process is one draw: the interval of the ratio is Welch's, on the
     logarithms of their rates, and the verdict is faster or slower if it lies beyond ±0.5 % (`LEAST`), same if it
-    lies within ±`floor`. (Resampling three against three by process, the percentile bootstrap, would call two
-    equals different whenever they do not overlap, one time in ten.) With three or more on one side only, these
+    lies within ±3 % (`ALIKE`). (Resampling three against three by process, the percentile bootstrap, would call
+    two equals different whenever they do not overlap, one time in ten.) With three or more on one side only, these
     show how far the other side's may lie off by chance (Student's t, pooled). With fewer the whole interval must
     lie beyond ±`floor`, the run-to-run difference of such a device. A rate whose samples were `autocorrelated` or
     bimodal in some process, that the host limited, or that has no interval gets no verdict.
@@ -64,7 +65,7 @@ def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
     verdict = _beyond(found.interval, LEAST)
     if verdict != "can't tell":
         return Finding(verdict, "processes" if fewest >= ENOUGH_PROCESSES else "repeats", found, values)
-    if fewest >= ENOUGH_PROCESSES and _is_within(found.interval, floor):
+    if fewest >= ENOUGH_PROCESSES and _is_within(found.interval, ALIKE):
         return Finding("same", "processes", found, values)
     return Finding("can't tell", "interval", found, values)
 
@@ -83,9 +84,9 @@ def _by_process(a: Estimate, b: Estimate) -> Ratio:
     """Return b ÷ a with its interval from how much the processes differ."""
     logs_a, logs_b = ([math.log(rate) for rate in side.each] for side in (a, b))
     if min(len(logs_a), len(logs_b)) >= ENOUGH_PROCESSES:
-        found = welch(logs_b, logs_a, own_a=b.own_error, own_b=a.own_error)
+        found = welch(logs_b, logs_a)
     else:
-        found = pooled_t(logs_b, logs_a, own=max(a.own_error, b.own_error))
+        found = pooled_t(logs_b, logs_a)
     ends = (found.difference - found.half_width, found.difference + found.half_width)
     return Ratio(math.exp(found.difference), Interval(*map(math.exp, ends)))
 

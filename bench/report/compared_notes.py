@@ -3,7 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from bench.analysis.compare import Against, Comparison, Efficiency, Row, Side, left_out, own_efficiency
+from bench.analysis.compare import (
+    Against,
+    Comparison,
+    Efficiency,
+    Row,
+    Side,
+    left_out,
+    own_efficiency,
+    some,
+    told_apart,
+)
 from bench.analysis.context import Difference
 from bench.analysis.estimates import Estimate
 from bench.report.columns import KINDS
@@ -133,11 +143,12 @@ def _sources(comparison: Comparison) -> Iterator[str]:
 
 def _absent(comparison: Comparison) -> Iterator[str]:
     for side, cells in left_out(comparison):
-        yield f"left out, as only {side.label} has them: {_listed(cells)}"
+        names = some(told_apart(cell, side, comparison.sides) for cell in cells)
+        yield f"left out, as only {side.label} has them: {names}"
     for side in comparison.sides:
         if side.failed:
             yield f"{side.label}: failed their check, and are in no rate: {_listed(side.failed)}"
 
 
 def _listed(cells: Sequence[Cell]) -> str:
-    return ", ".join(dict.fromkeys(cell.label for cell in cells))
+    return some(cell.label for cell in cells)

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.analysis.estimates import ENOUGH_PROCESSES
-from bench.analysis.verdict import LEAST, Finding, Reason
+from bench.analysis.verdict import ALIKE, LEAST, Finding, Reason
 from bench.report.view import percent
 
 _FEW: Final = f"fewer than {ENOUGH_PROCESSES} processes a side"
@@ -79,10 +79,10 @@ def _beyond_floor(finding: Finding) -> str:
     return f"with {_FEW}, a verdict means that the whole interval lies beyond the run-to-run {_floor(finding)}"
 
 
-def _processes(finding: Finding) -> str:
+def _processes(_finding: Finding) -> str:
     return (
         f"each process counts as one draw; faster and slower mean that the whole interval lies beyond "
-        f"±{percent(LEAST, 1)}, same that it lies within the run-to-run {_floor(finding)}"
+        f"±{percent(LEAST, 1)}, same that it lies within ±{percent(ALIKE, 1)}"
     )
 
 
