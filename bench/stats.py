@@ -7,7 +7,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
-from itertools import accumulate, islice
+from itertools import accumulate, combinations, islice
 from operator import mul, sub
 from statistics import median, variance
 from typing import Final, NamedTuple
@@ -16,6 +16,8 @@ CONFIDENCE: Final = 0.95
 MIN_SAMPLES: Final = 6  # the fewest whose extremes bound the median with 95 % confidence
 _UPPER: Final = 1.645  # standard errors to the upper end of a one-sided 95 % interval
 _SURE: Final = 3.09  # to that of a one-sided 99.9 % interval: a run of several processes has a hundred cells
+_TELLING: Final = 10  # samples that can show a correlation
+_BY_CHANCE: Final = 0.003
 _ROUNDING: Final = 1e-12  # relative; samples that differ by less are one number
 _MOST_DEPENDENT: Final = 0.95  # a correlation beyond this is not told from it by as many samples as one takes
 
@@ -31,7 +33,7 @@ class Summary(NamedTuple):
     """What the samples of one cell say, in seconds per call (or whatever unit they came in).
 
     `interval` is None with fewer than six samples. `effective` is the number of independent samples that they are
-    worth, and `autocorrelated` tells that this is fewer than six, beyond doubt.
+    worth, and `autocorrelated` tells that this is fewer than six, beyond doubt, or that so few samples drift.
     """
 
     median: float
@@ -94,6 +96,32 @@ def lag1_autocorrelation(samples: Sequence[float]) -> float:
     return plain + (1 + 3 * max(plain, 0.0)) / n
 
 
+def drifts(samples: Sequence[float]) -> bool:
+    """Return whether six to nine samples keep rising or falling, as one order in 300 does by chance.
+
+    So few cannot show their correlation. Mann's test for a trend (Econometrica 13, 1945): of all pairs, next to
+    none is out of order. Of more samples the correlation tells.
+    """
+    n = len(samples)
+    if not MIN_SAMPLES <= n < _TELLING:
+        return False
+    falling = sum(a > b for a, b in combinations(samples, 2))
+    rising = sum(a < b for a, b in combinations(samples, 2))
+    return min(falling, rising) <= _few_inversions(n) and falling != rising
+
+
+@cache
+def _few_inversions(n: int) -> int:
+    """Return the most pairs out of order that so few orders of `n` have that it is no chance, either way."""
+    orders = [1]  # how many have 0, 1, 2, … inversions
+    for size in range(2, n + 1):
+        orders = [sum(orders[max(0, k - size + 1) : k + 1]) for k in range(len(orders) + size - 1)]
+    most, share = -1, 0.0
+    while (share := share + 2 * orders[most + 1] / math.factorial(n)) <= _BY_CHANCE:
+        most += 1
+    return most
+
+
 def effective_samples(n: int, correlation: float) -> float:
     """Return how many independent samples `n` are worth whose lag-1 autocorrelation this is: n (1 − ρ) / (1 + ρ).
 
@@ -106,12 +134,8 @@ def effective_samples(n: int, correlation: float) -> float:
 
 def count_outliers(samples: Sequence[float]) -> int:
     """Return how many samples lie over three scaled median absolute deviations from the median."""
-    return _count_outliers(sorted(samples))
-
-
-def _count_outliers(ordered: Sequence[float]) -> int:
-    centre = median(ordered)
-    deviations = sorted([abs(value - centre) for value in ordered])
+    centre = median(samples)
+    deviations = sorted([abs(value - centre) for value in samples])
     limit = 3 * 1.4826 * median(deviations)
     return len(deviations) - bisect_right(deviations, limit) if limit > 0 else 0
 
@@ -123,10 +147,7 @@ def is_bimodal(samples: Sequence[float]) -> bool:
     of their variance (Otsu, IEEE Trans. SMC 9, 1979; it would be 64 % of normal ones and 75 % of uniform ones).
     The groups must be 1 % of the median apart, so that the spread of a very quiet clock is not called two modes.
     """
-    return _is_bimodal(sorted(samples))
-
-
-def _is_bimodal(ordered: Sequence[float]) -> bool:
+    ordered = sorted(samples)
     n, apart = len(ordered), 0.01 * median(ordered)
     extent = ordered[-1] - ordered[0]
     if n < 10 or extent <= apart:
@@ -170,9 +191,9 @@ def summarise(samples: Sequence[float]) -> Summary:
         interval=_widened(ordered, centre, correlation + _UPPER / math.sqrt(n)),
         n=n,
         effective=effective,
-        autocorrelated=certain and effective < MIN_SAMPLES,
-        bimodal=_is_bimodal(ordered),
-        outliers=_count_outliers(ordered),
+        autocorrelated=(certain and effective < MIN_SAMPLES) or drifts(samples),
+        bimodal=is_bimodal(ordered),
+        outliers=count_outliers(ordered),
     )
 
 

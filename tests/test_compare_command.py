@@ -132,7 +132,6 @@ BLOCKING: Final[list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]] = [
     ("application_clock_hz", {"settings": {"application_clock_hz": "1.98e9"}}, {}),
     ("NVIDIA_TF32_OVERRIDE", {}, {"flagged": {"NVIDIA_TF32_OVERRIDE": "0"}}),
     ("CUBLAS_WORKSPACE_CONFIG", {"flagged": {"CUBLAS_WORKSPACE_CONFIG": ":0:0"}}, {}),
-    ("origin", {"origin": "simulated"}, {}),
 ]
 THREADS: Final = [name for name in FLAGGED_VARIABLES if name.endswith("_NUM_THREADS")]
 
@@ -149,6 +148,11 @@ class TestWhether:
         assert "not comparable" not in allowed.text
         assert "power_limit_w 700.0 against 500.0" in allowed.text
         assert verdict(a, b, "--allow", "power_limit_w") == ("same", "processes")
+
+    def test_a_simulated_rate_beside_a_measured_one_is_never_compared(self, tmp_path: Path) -> None:
+        a, b = pair(tmp_path, {"origin": "simulated"}, {}, device=H100, cells=GPU)
+        assert verdict(a, b) == verdict(a, b, "--allow", "origin") == ("not comparable", "context")
+        assert "--allow origin" not in chipbench("compare", a, b).text
 
     @pytest.mark.parametrize(("name", "before", "after"), BLOCKING)
     def test_what_sets_the_speed_of_the_same_code_blocks_until_it_is_allowed(
@@ -248,9 +252,10 @@ class TestHowSure:
         slow = saved(tmp_path / "c", [1.2])
         assert verdict(a, slow) == ("slower", "beyond_floor")
 
-    def test_one_process_against_three_goes_by_how_much_those_differ(self, tmp_path: Path) -> None:
+    def test_one_process_against_three_must_differ_by_more_than_the_floor(self, tmp_path: Path) -> None:
         a, b = pair(tmp_path, {}, {"factors": [1.05]})
-        assert verdict(a, b) == ("slower", "repeats")
+        assert verdict(a, b) == ("can't tell", "within_floor")
+        assert verdict(a, saved(tmp_path / "far", [1.3])) == ("slower", "repeats")
         again = saved(tmp_path / "c", [1.0])
         assert verdict(a, again)[0] == "can't tell"
 

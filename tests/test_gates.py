@@ -140,7 +140,7 @@ class TestSlower:
         assert found == [Trip(CELL, "b", "slower"), Trip(CELL, "d", "slower"), Trip(OTHER, "c", "slower")]
 
     def test_an_absent_cell_is_not_slower(self) -> None:
-        missing = comparison((CELL, (against("same"),)), absent=(Absent(OTHER, "b", "missing"),))
+        missing = comparison((CELL, (against("same"),)), absent=(Absent(OTHER, "b", "missing", "b"),))
         assert tripped(missing, [SLOWER]) == []
 
 
@@ -157,7 +157,7 @@ class TestNotComparable:
 
     @pytest.mark.parametrize("reason", ["missing", "failed"])
     def test_a_cell_that_a_side_lacks_counts_once(self, reason: str) -> None:
-        lacking = Absent(OTHER, "b", "failed" if reason == "failed" else "missing")
+        lacking = Absent(OTHER, "b", "failed" if reason == "failed" else "missing", "b")
         found = comparison((CELL, (against("same"),)), absent=(lacking,))
         for gates in ([ABSENT], [ABSENT, ABSENT], [SLOWER, ABSENT, read_gate("slower:5")]):
             assert tripped(found, gates) == [Trip(OTHER, "b", "not-comparable")]
@@ -204,7 +204,7 @@ class TestSeveral:
 
     def test_without_one_nothing_trips(self) -> None:
         row = (against("slower", 0.1), against("not comparable"))
-        assert tripped(comparison((CELL, row), absent=(Absent(OTHER, "b", "failed"),)), []) == []
+        assert tripped(comparison((CELL, row), absent=(Absent(OTHER, "b", "failed", "b"),)), []) == []
 
 
 class TestUnsane:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from bench.cli.main import main
 from bench.devices.base import Caveat, Device, Telemetry
 from bench.devices.nvidia.nvml import FAULTS
-from bench.measure.measurement import Measurement
+from bench.measure.measurement import Measurement, Samples
 from bench.published.chips import Catalogue
 from bench.published.source import shipped_specs
 from bench.records.record import Header, read_lines, reduce
@@ -192,7 +192,7 @@ class TestNotes:
         assert not [n for n in shown(BF16).notes if "CUDA graphs" in n]
 
     def test_above_the_published_peak_needs_explaining(self) -> None:
-        fast = changed(BF16, samples=msgspec.structs.replace(BF16.samples, seconds_per_call=(1e-3,) * 6))
+        fast = changed(BF16, samples=Samples(seconds_per_call=(1e-3,) * 6))
         (note,) = [n for n in shown(fast).notes if "above the published peak" in n]
         # 132 multiprocessors × 4096 × 1.98 GHz: the sheet's 989.4 are at 1.83 GHz.
         assert "at 1.980 GHz it would be 1.071 PFLOP/s" in note

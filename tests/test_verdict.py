@@ -1,8 +1,8 @@
-"""`judge` and `pooled`: what holds for any two sides, and examples worked out here by hand."""
+"""`judge`: what holds for any two sides, and examples worked out here by hand."""
 
 import math
 from collections.abc import Sequence
-from itertools import chain, combinations
+from itertools import combinations
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -376,58 +376,3 @@ class TestReasons:
         ]  # fmt: skip
         for there, back in mirrors:
             assert Finding(there, "processes", None).mirrored == back
-
-
-class TestPooled:
-    @settings(max_examples=50)
-    @given(side=processes(), data=st.data())
-    def test_the_order_does_not_matter(self, side: list[Estimate], data: st.DataObject) -> None:
-        there, back = joined(side), joined(data.draw(st.permutations(side)))
-        assert back.rate == pytest.approx(there.rate)
-        assert (there.interval is None) == (back.interval is None)
-        if there.interval and back.interval:
-            assert back.interval == pytest.approx(there.interval)
-        assert sorted(back.each) == sorted(there.each)
-        assert back.caveats == there.caveats
-
-    @given(side=processes())
-    def test_it_is_between_the_slowest_and_the_fastest(self, side: list[Estimate]) -> None:
-        found = joined(side)
-        assert min(found.each) * (1 - 1e-12) <= found.rate <= max(found.each) * (1 + 1e-12)
-        assert found.processes == len(side)
-        assert found.caveats == set(chain.from_iterable(process.caveats for process in side))
-
-    @given(side=processes())
-    def test_there_is_an_interval_if_every_process_has_one(self, side: list[Estimate]) -> None:
-        found = joined(side)
-        assert (found.interval is None) == any(process.interval is None for process in side)
-        if found.interval is not None:
-            assert found.interval.lo <= found.rate * (1 + 1e-12)
-            assert found.rate <= found.interval.hi * (1 + 1e-12)
-
-    @given(side=processes(clean=True))
-    def test_by_hand(self, side: list[Estimate]) -> None:
-        found = joined(side)
-        assert found.interval is not None
-        logs = np.log(found.each)
-        assert found.rate == pytest.approx(np.exp(logs.mean()))
-        if len(side) == 1:
-            assert found == side[0]
-        elif len(side) == 2:
-            intervals = [process.interval for process in side if process.interval]
-            assert found.interval == (min(i.lo for i in intervals), max(i.hi for i in intervals))
-        else:
-            half_width = T[len(side) - 1] * logs.std(ddof=1) / np.sqrt(len(side))
-            assert math.log(found.interval.hi / found.rate) == pytest.approx(half_width, rel=1e-4, abs=1e-9)
-            assert math.log(found.rate / found.interval.lo) == pytest.approx(half_width, rel=1e-4, abs=1e-9)
-
-    @given(side=processes(clean=True), wider=st.floats(1, 20))
-    def test_of_three_and_more_it_does_not_matter_how_sure_each_is(
-        self, side: list[Estimate], wider: float
-    ) -> None:
-        ends = [(one.rate * math.exp(-wider), one.rate * math.exp(wider)) for one in side]
-        blurred = [one._replace(interval=Interval(*both)) for one, both in zip(side, ends, strict=True)]
-        assert (joined(blurred) == joined(side)) == (len(side) >= 3)
-
-    def test_of_nothing_there_is_nothing(self) -> None:
-        assert pooled([]) is None

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from bench.analysis.context import Context, Difference, differences
-from bench.analysis.estimates import Estimate, Ratio, peak_at_clock, published_peak, ratio
+from bench.analysis.efficiency import Efficiency, efficiency
+from bench.analysis.estimates import Estimate, Ratio, published_peak, ratio
 from bench.analysis.verdict import FLOORS, LEAST, Finding, judge
 from bench.devices.base import Origin
 from bench.errors import RecordError
@@ -15,6 +17,7 @@ from bench.workloads.base import Cell, shape_class
 
 # "published" is a sheet's peak, and a "published measurement" what somebody else measured.
 Kind = Origin | Literal["published", "published measurement"]
+_NONE: Final = MappingProxyType[Cell, float]({})
 _MOST_LISTED: Final = 12
 MEASURED: Final = ("measured", "replayed", "simulated")
 
@@ -23,7 +26,7 @@ class Side(NamedTuple):
     """One column of a comparison: a label, what kind of thing it is, and what it offers for each cell.
 
     `cycles` are clock cycles of a call and `clocks` the clock that was held (Hz), where the device tells them; of
-    several processes, means.
+    several processes, means. `algorithms` are what computed the cell, where that is told.
     `failed` are the cells that were measured but did not pass their check in some process, and `contexts` the
     surroundings of each record. `chip` is the chip that it is of, None if it is not known to be one.
     """
@@ -35,8 +38,9 @@ class Side(NamedTuple):
     failed: Sequence[Cell] = ()
     chip: Chip | None = None
     device_kind: str = ""
-    cycles: Mapping[Cell, float] = {}
-    clocks: Mapping[Cell, float] = {}
+    cycles: Mapping[Cell, float] = _NONE
+    clocks: Mapping[Cell, float] = _NONE
+    algorithms: Mapping[Cell, tuple[str, ...]] = MappingProxyType({})
     contexts: Sequence[Context] = ()
 
     @property
@@ -63,13 +67,6 @@ class ClockMove(NamedTuple):
     clock_b: float
 
 
-class Efficiency(NamedTuple):
-    """A measured rate as a share of a published peak, and of the same chip's own peak at the clock held."""
-
-    at_spec: float
-    at_clock: float | None
-
-
 class Against(NamedTuple):
     """One side beside the first: its rate and, where both have one, their ratio, the finding, what the clock did.
 
@@ -93,11 +90,12 @@ class Row(NamedTuple):
 
 
 class Absent(NamedTuple):
-    """A cell that the first side measured and another measured one has no rate of, though it might."""
+    """A cell of the first side that the measured side `label` is not compared in, as `at` has no rate of it."""
 
     cell: Cell
     label: str
     reason: Literal["missing", "failed"]
+    at: str
 
 
 class Comparison(NamedTuple):
@@ -159,9 +157,9 @@ def _absent(sides: Sequence[Side]) -> Iterator[Absent]:
     for side in sides[1:]:
         if first.is_measured and side.is_measured:
             for cell in dict.fromkeys((*first.estimates, *first.failed)):
-                if cell not in first.estimates or cell not in side.estimates:
-                    failed = cell in side.failed or cell in first.failed
-                    yield Absent(cell, side.label, "failed" if failed else "missing")
+                at = next((one for one in (first, side) if cell not in one.estimates), None)
+                if at is not None:
+                    yield Absent(cell, side.label, "failed" if cell in at.failed else "missing", at.label)
 
 
 def _row(cell: Cell, sides: Sequence[Side], found: Sequence[Sequence[Difference]]) -> Row:
@@ -204,22 +202,17 @@ def _to_peak(cell: Cell, first: Side, a: Estimate, side: Side, b: Estimate) -> A
     if a.figure is not None and b.figure is not None:
         return Against(b, ratio(b, a))
     (peak, of), (rate, measured) = ((a, first), (b, side)) if a.figure is not None else ((b, side), (a, first))
-    return Against(b, ratio(b, a), efficiency=_efficiency(cell, rate, measured, peak, of.chip))
+    return Against(b, ratio(b, a), efficiency=_efficiency(cell, rate, measured, peak, of))
 
 
-def _efficiency(cell: Cell, rate: Estimate, measured: Side, peak: Estimate, of: Chip | None) -> Efficiency:
-    clock = measured.clocks.get(cell)
-    own = of is not None and measured.chip == of
-    at_clock = peak_at_clock(of, cell.dtype, clock) if own and of and cell.dtype and clock else None
-    return Efficiency(rate.rate / peak.rate, rate.rate / at_clock.rate if at_clock else None)
+def _efficiency(cell: Cell, rate: Estimate, measured: Side, peak: Estimate, of: Side) -> Efficiency:
+    own = own_efficiency(cell, measured, rate) if measured.chip == of.chip else None
+    return own or Efficiency(rate.rate / peak.rate, None)
 
 
 def own_efficiency(cell: Cell, side: Side, rate: Estimate | None) -> Efficiency | None:
     """Return what share a rate is of its own chip's peaks; None if the chip, or its peak, is not known."""
-    peak = published_peak(side.chip, cell.dtype) if side.chip and cell.dtype else None
-    if rate is None or peak is None or rate.figure is not None or rate.host_limited:
-        return None
-    return _efficiency(cell, rate, side, peak, side.chip)
+    return efficiency(cell, rate, side.chip, side.clocks.get(cell))
 
 
 def _clock(cell: Cell, first: Side, side: Side, a: Estimate, b: Estimate) -> ClockMove | None:
@@ -231,25 +224,34 @@ def _clock(cell: Cell, first: Side, side: Side, a: Estimate, b: Estimate) -> Clo
     if cycles[0] is None or cycles[1] is None or clocks[0] is None or clocks[1] is None:
         return None
     moved = ClockMove(b.rate / a.rate, cycles[0] / cycles[1], clocks[0], clocks[1])
-    return moved if abs(math.log(moved.rate / moved.per_cycle)) > LEAST else None
+    ratios = (moved.rate / moved.per_cycle, moved.clock_b / moved.clock_a)
+    return moved if all(abs(math.log(one)) > LEAST for one in ratios) else None
 
 
 def _listed(side: Side, sides: Sequence[Side]) -> str:
     if side.kind == "published":
         return "published peaks"
-    return some(told_apart(cell, side, sides) for cell in side.estimates) or "no cell that passed its check"
+    return in_short(told_apart(side.estimates, side, sides)) or "no cell that passed its check"
 
 
-def some(names: Iterable[str]) -> str:
+def in_short(names: Iterable[str]) -> str:
     """Return the names, each once, in one line; of very many the first twelve, and how many more."""
     found = list(dict.fromkeys(names))
     more = f" and {len(found) - _MOST_LISTED} more" if len(found) > _MOST_LISTED else ""
     return ", ".join(found[:_MOST_LISTED]) + more
 
 
-def told_apart(cell: Cell, side: Side, sides: Sequence[Side]) -> str:
-    """Return a cell's label; if another side has a cell of that label that is not the same, with what differs."""
-    others = [one for other in sides if other is not side for one in other.estimates if one.label == cell.label]
+def told_apart(cells: Iterable[Cell], side: Side, sides: Sequence[Side]) -> list[str]:
+    """Return the cells' labels; where another side has another cell of that label, with what differs."""
+    others: dict[str, dict[Cell, None]] = {}
+    for other in sides:
+        if other is not side:
+            for cell in other.estimates:
+                others.setdefault(cell.label, {})[cell] = None
+    return [_with_difference(cell, others.get(cell.label, {})) for cell in cells]
+
+
+def _with_difference(cell: Cell, others: Mapping[Cell, None]) -> str:
     if not others or cell in others:
         return cell.label
     differing = [

@@ -31,7 +31,8 @@ _HARMLESS: Final = (
 )  # fmt: skip
 # Warnings of a machine's state that a setting does not tell.
 _STATES: Final = ("busy", "gpu_processes", "hot", "pcie")
-_OF_POLICY: Final = ("seed", "block_s", "flat", "warm_up_least_s")
+_OF_POLICY: Final = ("seed", "block_s", "flat", "warm_up_least_s", "search_passes", "finalists", "final_rounds")
+_ORIGIN: Final = "origin"  # nothing can be compared over this one
 _UNSET: Final = "not set"
 
 
@@ -65,7 +66,7 @@ def context_of(header: Header) -> Context:
         product=device.chip or device.name,
         chip=device.chip,
         key=device.key,
-        settings={name: environment.settings[name] for name in SETTINGS if name in environment.settings},
+        settings=environment.settings,
         variables=environment.flagged,
         others={**environment.versions, "chipbench": header.tool, "policy": _policy(header.policy)},
         states=codes,
@@ -84,14 +85,14 @@ def differences(a: Sequence[Context], b: Sequence[Context], *, allowed: Collecti
     `allowed` are the names of what blocks otherwise, but is what the comparison is about.
     """
     found = [*_device(a, b), *_settings(a, b), *_variables(a, b), *_others(a, b)]
-    eased = [one._replace(blocking=one.blocking and one.name not in allowed) for one in found]
+    eased = [one._replace(blocking=one.blocking and one.name not in {*allowed} - {_ORIGIN}) for one in found]
     return sorted(eased, key=lambda one: not one.blocking)
 
 
 def _device(a: Sequence[Context], b: Sequence[Context]) -> Iterable[Difference]:
     simulated = [{one.origin == "simulated" for one in side} for side in (a, b)]
     if simulated[0] != simulated[1]:
-        yield Difference("origin", _texts(one.origin for one in a), _texts(one.origin for one in b), blocking=True)
+        yield Difference(_ORIGIN, _texts(one.origin for one in a), _texts(one.origin for one in b), blocking=True)
     yield from _compared("product", [one.product for one in a], [one.product for one in b], blocking=False)
     if not _several_products(a, b):
         keys = [one.key or "unknown" for one in (*a, *b)]
@@ -105,9 +106,9 @@ def _several_products(a: Sequence[Context], b: Sequence[Context]) -> bool:
 
 def _settings(a: Sequence[Context], b: Sequence[Context]) -> Iterable[Difference]:
     several = _several_products(a, b)
-    for name in SETTINGS:
+    for name in dict.fromkeys((*SETTINGS, *(name for one in (*a, *b) for name in one.settings))):
         texts = [[_setting(one, name, several=several) for one in side] for side in (a, b)]
-        yield from _compared(name, *texts, blocking=not (several and name in _OF_MACHINE))
+        yield from _compared(name, *texts, blocking=name in SETTINGS and not (several and name in _OF_MACHINE))
 
 
 def _setting(context: Context, name: str, *, several: bool) -> str:

@@ -1,7 +1,7 @@
 """Rates with what is known of their error: of one process, pooled over several, and of published peaks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ from bench.published.chips import Chip
 from bench.published.figures import Figure
 from bench.published.measured import PublishedMeasurement
 from bench.records.record import Reading
-from bench.stats import Interval, mean_half_width, ratio_interval
+from bench.stats import Interval, Summary, mean_half_width, ratio_interval
 from bench.units import Dtype
 from bench.workloads.base import Cell
 
@@ -63,11 +63,19 @@ def measured_rate(reading: Reading) -> Estimate | None:
     if not reading.passed or summary is None or not flop:
         return None
     rate = flop / summary.median
-    codes = frozenset([*(caveat.code for caveat in reading.warnings), *_faults(reading)])
+    codes = frozenset([*(caveat.code for caveat in reading.warnings), *_seen_now(summary), *_faults(reading)])
     if summary.interval is None:
         return Estimate(rate, None, (rate,), caveats=codes)
     interval = Interval(flop / summary.interval.hi, flop / summary.interval.lo)
     return Estimate(rate, interval, (rate,), codes)
+
+
+def _seen_now(summary: Summary) -> Iterator[str]:
+    """Yield what the samples themselves show, whatever the version that took them had noticed."""
+    if summary.autocorrelated:
+        yield "autocorrelated"
+    if summary.bimodal:
+        yield "bimodal"
 
 
 def _faults(reading: Reading) -> list[str]:
@@ -157,6 +165,6 @@ def _bounds(estimate: Estimate) -> Interval | None:
     return Interval(estimate.rate, estimate.rate) if estimate.figure is not None else estimate.interval
 
 
-def is_above_peak(of_peak: Ratio) -> bool:
-    """Whether a measured rate exceeds the published peak: something to explain, never a success."""
-    return of_peak.value > 1 and not math.isclose(of_peak.value, 1, rel_tol=1e-9)
+def is_above_peak(share: float) -> bool:
+    """Whether a rate of this share of its published peak exceeds it: to be explained, never a success."""
+    return share > 1 and not math.isclose(share, 1, rel_tol=1e-9)

@@ -31,7 +31,7 @@ class Trip(NamedTuple):
 
 def read_gate(text: str) -> Gate:
     """Return the condition that `text` names. Raises InvalidRequest if it is none."""
-    name, colon, number = text.strip().lower().partition(":")
+    name, colon, number = text.strip().lower().removesuffix("%").strip().partition(":")
     if name not in _NAMES or (colon and name != SLOWER):
         message = f"--fail-on {text!r}: must be one of slower, slower:PERCENT, not-comparable, unsane"
         raise InvalidRequest(message)
@@ -80,6 +80,7 @@ def _meets(gate: Gate, verdict: str, ratio: float | None) -> bool:
 
 
 def unsane(found: Sequence[Judged], label: str, gates: Sequence[Gate]) -> Iterator[Trip]:
-    """Yield the cells that are too fast or too slow, if a condition asks for it."""
+    """Yield the cells that are too fast, too slow or failed their check, if a condition asks for it."""
     if any(gate.name == UNSANE for gate in gates):
-        yield from (Trip(one.cell, label, UNSANE) for one in found if one.sanity in {"too fast", "too slow"})
+        wrong = (one for one in found if one.sanity in {"too fast", "too slow"} or "failed" in one.checks)
+        yield from (Trip(one.cell, label, UNSANE) for one in wrong)

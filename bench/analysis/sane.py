@@ -4,17 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from bench.analysis.compare import Side
+from bench.analysis.efficiency import ROUNDING
 from bench.analysis.estimates import Estimate, peak_at_clock, published_peak
 from bench.devices.nvidia.nvml import FAULTS
 from bench.published.chips import Chip
 from bench.published.measured import PublishedMeasurement
-from bench.workloads.base import Cell, Shape, shape_class
+from bench.workloads.base import USUAL, Cell, Shape, shape_class
 
 Sanity = Literal["sane", "too slow", "too fast", "not judged"]
 # Rates of one product by different people, drivers and libraries lie up to about 5 % apart where several were
 # published (H100 PCIe and H800 PCIe, A100 and A800 in FP16); twice that is taken for the ends of the range.
 ALLOWANCE: Final = 0.10
-_ROUNDING: Final = 1.01  # of published figures that a peak at a clock is made of
 _STATES: Final = ("power_limit", "application_clocks", "gpu_processes", "busy", "hot")
 _OF_CELL: Final = (*FAULTS, "not_flat", "autocorrelated", "bimodal")
 _LOW_CLOCK: Final = 0.8  # of the boost clock; a product under its power limit seldom falls further
@@ -25,10 +25,10 @@ class Judged(NamedTuple):
 
     `lo` and `hi` are the ends of the range in which it is sane: a tenth beyond what was published. `checks` are
     codes: too slow may be what the run itself warned of, a `low_clock`, variables that `steered`, or a
-    `slow_library`; too fast predictable `data`, a `high_clock` or an `other_product`; it is not judged if it has
-    `no_rate`, is `host_limited`, `unusual` (not steady, or not of normal data), `unpublished`, or below what
-    others measured with `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and the
-    boost clock (Hz), where known.
+    `slow_library`; too fast predictable `data`, a `high_clock` or an `other_product`; it is not judged if it
+    `failed` its check in some process, is `host_limited`, `unusual` (not steady, or not of normal data),
+    `unpublished`, or below what others measured with `unstated_sums`, which may be the fast ones. `values` hold
+    the clock that was held and the boost clock (Hz), where known.
     """
 
     cell: Cell
@@ -45,7 +45,8 @@ def judged(side: Side, chip: Chip, measurements: Sequence[PublishedMeasurement])
     """Return every measured cell of `side`, of a known chip, held against the range of others' rates on it.
 
     The range is of that number format and shape class. Only products as others measure them, of normal data at a
-    steady rate, are held against it; a rate above the chip's peak at the clock it held is too fast in any case.
+    steady rate, are held against it. A rate above the chip's peak at the clock it held is too fast in any case;
+    where that peak is not known, one above the published peak by a tenth.
     """
     cells = dict.fromkeys([*side.estimates, *side.failed])
     return [_judged(cell, side, chip, measurements) for cell in cells]
@@ -57,11 +58,11 @@ def _judged(cell: Cell, side: Side, chip: Chip, measurements: Sequence[Published
     lo = min(one.rate for one in alike) * (1 - ALLOWANCE) if alike else None
     hi = max(one.rate for one in alike) * (1 + ALLOWANCE) if alike else None
     values = _clocks(cell, side, chip)
-    reason = _unjudged(cell, rate, hi)
-    if rate is not None and not rate.host_limited and _is_too_fast(cell, rate, side, chip, hi):
+    reason = "failed" if cell in side.failed else _unjudged(cell, rate, hi)
+    if rate is not None and reason not in {"failed", "host_limited"} and _is_too_fast(cell, rate, side, chip, hi):
         return Judged(cell, rate, alike, lo, hi, "too fast", _if_fast(cell, values), values)
     if rate is None or reason is not None:
-        return Judged(cell, rate, alike, lo, hi, "not judged", (reason or "no_rate",), values)
+        return Judged(cell, rate, alike, lo, hi, "not judged", (reason or "failed",), values)
     if lo is not None and rate.rate < lo and cell.fast_accumulate is False:
         return Judged(cell, rate, alike, lo, hi, "not judged", ("unstated_sums",), values)
     if lo is not None and rate.rate < lo:
@@ -79,9 +80,7 @@ def _is_alike(published: PublishedMeasurement, cell: Cell) -> bool:
 
 def _unjudged(cell: Cell, rate: Estimate | None, hi: float | None) -> str | None:
     """Return why a rate cannot be held against the range, None if it can."""
-    if rate is None:
-        return "no_rate"
-    if rate.host_limited:
+    if rate is not None and rate.host_limited:
         return "host_limited"
     if not _is_usual(cell):
         return "unusual"
@@ -89,7 +88,7 @@ def _unjudged(cell: Cell, rate: Estimate | None, hi: float | None) -> str | None
 
 
 def _is_usual(cell: Cell) -> bool:
-    return cell.data == "normal" and cell.regime == "steady"
+    return {"data": cell.data, "regime": cell.regime} == USUAL
 
 
 def _is_too_fast(cell: Cell, rate: Estimate, side: Side, chip: Chip, hi: float | None) -> bool:
@@ -101,7 +100,7 @@ def _is_too_fast(cell: Cell, rate: Estimate, side: Side, chip: Chip, hi: float |
         return False
     at_clock = peak_at_clock(chip, dtype, clock) if clock else None
     if at_clock is not None:
-        return rate.rate > _ROUNDING * at_clock.rate
+        return rate.rate > ROUNDING * at_clock.rate
     peak = published_peak(chip, dtype)
     return peak is not None and rate.rate > (1 + ALLOWANCE) * peak.rate
 
@@ -116,7 +115,7 @@ def _clocks(cell: Cell, side: Side, chip: Chip) -> dict[str, float]:
 
 def _if_fast(cell: Cell, values: Mapping[str, float]) -> tuple[str, ...]:
     data = [] if cell.data == "normal" else ["data"]
-    high = ["high_clock"] if values and values["clock"] > values["boost"] else []
+    high = ["high_clock"] if values and values["clock"] > ROUNDING * values["boost"] else []
     return (*data, *high, "other_product")
 
 

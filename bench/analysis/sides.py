@@ -1,27 +1,21 @@
 """From what a user names to a side of a comparison: records, a folder, `latest`, a chip, others' rates."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from statistics import geometric_mean
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from bench.analysis.compare import Side
-from bench.analysis.context import Context, context_of
-from bench.analysis.estimates import Estimate, measured_rate, pooled
-from bench.devices.base import Device, Origin
+from bench.analysis.estimates import Estimate
+from bench.analysis.pooling import ChipOf, Pool, pool_of
 from bench.errors import InvalidRequest, RecordError
 from bench.published.chips import Chip
 from bench.published.measured import PublishedMeasurement
 from bench.published.source import did_you_mean
 from bench.records.parallel import by_chunks
-from bench.records.record import Reading, Record, read_record
 from bench.records.store import group_of, latest, record_paths
 from bench.units import DTYPES
 from bench.workloads import gemm
 from bench.workloads.base import Cell, Shape
-
-_T = TypeVar("_T")
-ChipOf = Callable[[str], Chip | None]
 
 LATEST: Final = "latest"
 PUBLISHED: Final = "published:"
@@ -44,14 +38,30 @@ def measured_side(name: str, results: Path, chip_of: ChipOf, suggested: Sequence
     in `damaged`. Raises RecordError if none can be, or they are of several devices, and InvalidRequest if `name`
     is none of these; the nearest of `suggested` are named then.
     """
+    if not name.strip():
+        message = "an empty name stands for nothing (an unset variable?); give a record, a folder or a chip"
+        raise InvalidRequest(message)
     paths, notes = _paths(name, results, suggested)
-    records = _Records()
-    for chunk in by_chunks(_gathered, paths):
-        records.extend(chunk, name)
-    if records.damaged and len(paths) == 1:
-        raise records.damaged[0]
+    pool = Pool()
+    for part in by_chunks(pool_of, paths):
+        if not pool.ids.keys().isdisjoint(part.ids):
+            pool = pool_of(paths)  # a copy in another part: only one after the other can they be told
+            break
+        pool.extend(part)
     label = Path(name).name if Path(name).is_file() else name
-    return Named(records.side(label, name, chip_of), frozenset(records.ids), tuple(records.damaged), notes)
+    side = pool.side(label, chip_of)
+    return Named(side, frozenset(pool.ids), tuple(pool.damaged), (*notes, *_amiss(label, pool)))
+
+
+def _amiss(label: str, pool: Pool) -> Iterator[str]:
+    """Yield what there is to tell about records that are there twice, or not whole, or not all."""
+    if pool.copies:
+        yield f"{label}: {pool.copies} copies of records that are there already count for nothing"
+    if pool.interrupted:
+        yield f"{label}: {pool.interrupted} of {len(pool.ids)} records are interrupted, so cells may be missing"
+    for of, here in pool.groups.values():
+        if here < of:
+            yield f"{label}: holds {here} of the {of} processes of a run"
 
 
 def _paths(name: str, results: Path, suggested: Sequence[str]) -> tuple[Sequence[Path], tuple[str, ...]]:
@@ -72,97 +82,6 @@ def _paths(name: str, results: Path, suggested: Sequence[str]) -> tuple[Sequence
     )
     message = f"{name!r} is no record, folder or chip{hint}"
     raise InvalidRequest(message)
-
-
-class _Records:
-    """Records of one side as they are read: of each only what a comparison needs is kept."""
-
-    def __init__(self) -> None:
-        self.rates: dict[Cell, list[Estimate]] = {}
-        self.cycles: dict[Cell, list[float]] = {}
-        self.clocks: dict[Cell, list[float]] = {}
-        self.failed: dict[Cell, None] = {}
-        self.contexts: list[Context] = []
-        self.devices: dict[tuple[str, str, str], Device] = {}
-        self.origin: Origin = "measured"
-        self.ids: list[str] = []
-        self.damaged: list[RecordError] = []
-
-    def add(self, record: Record) -> None:
-        """Take in one record."""
-        header = record.header
-        device = header.device
-        self.devices.setdefault((device.name, header.origin, str(device.key)), device)
-        self.origin = header.origin
-        self.ids.append(header.replay_of or header.id)
-        self.contexts.append(context_of(header))
-        for reading in record.readings:
-            self._add_reading(reading)
-
-    def _add_reading(self, reading: Reading) -> None:
-        cell, rate = reading.cell, measured_rate(reading)
-        if rate is None:
-            self.failed[cell] = None
-            return
-        self.rates.setdefault(cell, []).append(rate)
-        if reading.cycles_per_call is not None:
-            self.cycles.setdefault(cell, []).append(reading.cycles_per_call)
-        if reading.sm_clock_hz is not None:
-            self.clocks.setdefault(cell, []).append(reading.sm_clock_hz)
-
-    def extend(self, other: "_Records", name: str) -> None:
-        """Take in what was kept of more records. Raises RecordError if they are of another device or origin."""
-        self.devices |= other.devices
-        for index, what in enumerate(("devices", "origins", "machines")):
-            found = list(dict.fromkeys(key[index] for key in self.devices))
-            if len(found) > 1:
-                message = f"{name}: holds records of several {what} ({', '.join(found[:2])}); name records of one"
-                raise RecordError(message)
-        self.origin = other.origin if other.ids else self.origin
-        _join(self.rates, other.rates)
-        _join(self.cycles, other.cycles)
-        _join(self.clocks, other.clocks)
-        self.failed |= other.failed
-        self.contexts += other.contexts
-        self.ids += other.ids
-        self.damaged += other.damaged
-
-    def side(self, label: str, name: str, chip_of: ChipOf) -> Side:
-        """Return the side that these records make. Raises RecordError if there are none."""
-        if not self.devices:
-            message = f"{name}: none of its records can be read"
-            raise RecordError(message)
-        (device,) = self.devices.values()
-        return Side(
-            label,
-            self.origin,
-            device.name,
-            {cell: found for cell, some in self.rates.items() if (found := pooled(some)) is not None},
-            tuple(self.failed),
-            None if device.chip is None else chip_of(device.chip),
-            device.kind,
-            {cell: geometric_mean(values) for cell, values in self.cycles.items()},
-            {cell: geometric_mean(values) for cell, values in self.clocks.items()},
-            self.contexts,
-        )
-
-
-def _join(mine: dict[Cell, list[_T]], its: Mapping[Cell, list[_T]]) -> None:
-    for cell, values in its.items():
-        mine.setdefault(cell, []).extend(values)
-
-
-def _gathered(paths: Sequence[Path]) -> _Records:
-    """Return what is kept of some record files, and why others cannot be read."""
-    records = _Records()
-    for path in paths:
-        try:
-            record = read_record(path)
-        except RecordError as error:
-            records.damaged.append(error)
-        else:
-            records.add(record)
-    return records
 
 
 def side_of_chip(chip: Chip) -> Side:
@@ -197,7 +116,12 @@ def stated_cell(published: PublishedMeasurement) -> Cell:
 
 
 def check_distinct(named: Sequence[Named]) -> None:
-    """Raise InvalidRequest if two sides share a record: against itself everything is the same."""
+    """Raise InvalidRequest if two sides share a record, or are one chip: against itself everything is the same."""
+    published = [one.side.label for one in named if not one.side.is_measured]
+    for label in published:
+        if published.count(label) > 1:
+            message = f"{label} is named twice; name two different ones"
+            raise InvalidRequest(message)
     seen: dict[str, str] = {}
     for one in named:
         for record in sorted(one.ids):
@@ -208,7 +132,7 @@ def check_distinct(named: Sequence[Named]) -> None:
         seen |= dict.fromkeys(one.ids, one.side.label)
 
 
-def told_apart(sides: Sequence[Side], names: Sequence[str]) -> list[Side]:
+def with_labels_apart(sides: Sequence[Side], names: Sequence[str]) -> list[Side]:
     """Return the sides, by the names they were asked for with where two would be called the same."""
     labels = [side.label for side in sides]
     return [

@@ -47,10 +47,10 @@ def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
     With three processes or more a side each process is one draw: the interval of the ratio is Welch's, on the
     logarithms of their rates, and the verdict is faster or slower if it lies beyond ±0.5 % (`LEAST`), same if it
     lies within ±3 % (`ALIKE`). (Resampling three against three by process, the percentile bootstrap, would call
-    two equals different whenever they do not overlap, one time in ten.) With three or more on one side only, these
-    show how far the other side's may lie off by chance (Student's t, pooled). With fewer the whole interval must
-    lie beyond ±`floor`, the run-to-run difference of such a device. A rate whose samples were `autocorrelated` or
-    bimodal in some process, that the host limited, or that has no interval gets no verdict.
+    two equals different whenever they do not overlap, one time in ten.) With fewer on a side the whole interval
+    must lie beyond ±`floor`, the run-to-run difference of such a device; where the other side has three or more,
+    it also holds how far the few may lie off by chance (Student's t, pooled). A rate whose samples were
+    `autocorrelated` or bimodal in some process, that the host limited, or that has no interval gets no verdict.
     """
     plain = ratio(b, a)
     taint = _taint(a, b)
@@ -62,12 +62,13 @@ def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
         verdict = _beyond(plain.interval, floor)
         return Finding(verdict, "within_floor" if verdict == "can't tell" else "beyond_floor", plain, values)
     found = _by_process(a, b)
+    if fewest < ENOUGH_PROCESSES:
+        verdict = _beyond(found.interval, floor)
+        return Finding(verdict, "within_floor" if verdict == "can't tell" else "repeats", found, values)
     verdict = _beyond(found.interval, LEAST)
-    if verdict != "can't tell":
-        return Finding(verdict, "processes" if fewest >= ENOUGH_PROCESSES else "repeats", found, values)
-    if fewest >= ENOUGH_PROCESSES and _is_within(found.interval, ALIKE):
-        return Finding("same", "processes", found, values)
-    return Finding("can't tell", "interval", found, values)
+    if verdict == "can't tell" and _is_within(found.interval, ALIKE):
+        verdict = "same"
+    return Finding(verdict, "interval" if verdict == "can't tell" else "processes", found, values)
 
 
 def _taint(a: Estimate, b: Estimate) -> Reason | None:

@@ -1,6 +1,7 @@
 """`chipbench compare`: records, chips and what others measured against each other."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from bench.analysis.gates import Gate, Trip
     from bench.analysis.sides import Named
     from bench.published.chips import Catalogue, Chip
-    from bench.published.measured import PublishedMeasurement
+    from bench.published.measured import PublishedMeasurement, PublishedMeasurements
 
 _MOST_NAMED = 5
 
@@ -47,7 +48,8 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, **op
 
     A, B, ... are record files, folders of records (their processes are pooled), `latest` (the newest measured
     record, with the other processes of its run), `published:CHIP` (what others measured) or chips, for which the
-    published dense peaks stand. With chips alone it is `chipbench chips`.
+    published dense peaks stand; a chip's name comes before a file of that name. With chips alone it is
+    `chipbench chips`.
 
     \b
     Examples:
@@ -59,8 +61,11 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, **op
     from bench.analysis.gates import UNSANE, read_gate  # noqa: PLC0415 - `--help` must not load it
 
     gates = [read_gate(text) for text in options["fail_on"]]
-    if any(gate.name == UNSANE for gate in gates) and not options["sane"]:
-        message = "--fail-on unsane needs --sane"
+    if any((gate.name == UNSANE) != options["sane"] for gate in gates):
+        message = "--fail-on unsane goes with --sane, and no other condition does"
+        raise click.UsageError(message)
+    if options["sane"] and options["allow"]:
+        message = "--sane draws no verdict that --allow could let through; leave one of them out"
         raise click.UsageError(message)
     catalogue = catalogue_from(options["specs_dir"])
     asked = _Asked(catalogue, results_dir, options["specs_dir"], skip_bad=options["skip_bad"])
@@ -77,8 +82,8 @@ class _Asked:
         self.catalogue = catalogue
         self._results, self._specs, self._skip_bad = results, specs, skip_bad
 
-    def measurements(self, chip: "Chip") -> "Sequence[PublishedMeasurement]":
-        """Return what others measured on a chip. Raises InvalidRequest if nobody did."""
+    @cached_property
+    def _others(self) -> "PublishedMeasurements":
         from bench.published.measured import read_published_measurements  # noqa: PLC0415 - only where asked for
         from bench.published.source import specs_folders  # noqa: PLC0415
 
@@ -86,12 +91,16 @@ class _Asked:
         known.check_chips(self.catalogue.ids)
         if known.overridden:
             say(f"{self._specs} overrides what others measured of {', '.join(known.overridden)}")
-        if chip.id not in known:
-            message = (
-                f"{chip.id}: nobody's measurements are known here; there are some of {', '.join(sorted(known))}"
-            )
-            raise InvalidRequest(message)
-        return known[chip.id]
+        return known
+
+    def measurements(self, chip: "Chip") -> "Sequence[PublishedMeasurement]":
+        """Return what others measured on a chip. Raises InvalidRequest if nobody did."""
+        from bench.published.source import did_you_mean  # noqa: PLC0415 - only where asked for
+
+        if chip.id not in self._others:
+            message = f"{chip.id}: nobody's measurements are known here"
+            raise InvalidRequest(message + did_you_mean(chip.id, sorted(self._others)))
+        return self._others[chip.id]
 
     def side(self, name: str) -> "Named":
         """Return what one name stands for, and say how it was understood."""
@@ -101,6 +110,8 @@ class _Asked:
             chip = chip_from(self.catalogue, name[len(sides.PUBLISHED) :])
             return sides.Named(sides.side_of_others(chip, self.measurements(chip)))
         if self.catalogue.has(name):
+            if Path(name).exists():
+                say(f"{name} is the chip; the file or folder of that name is ./{name}")
             return sides.Named(sides.side_of_chip(chip_from(self.catalogue, name)))
         suggested = [*self.catalogue.ids, *self.catalogue.aliases]
         named = sides.measured_side(name, self._results, self._chip_of, suggested)
@@ -109,7 +120,8 @@ class _Asked:
         for error in named.damaged:
             say(f"skipped: {error}" if self._skip_bad else str(error))
         if named.damaged and not self._skip_bad:
-            message = f"{len(named.damaged)} records of {name} cannot be read; --skip-bad uses the rest"
+            count = f"{len(named.damaged)} record{'s' if len(named.damaged) > 1 else ''}"
+            message = f"{count} of {name} cannot be read; --skip-bad uses the rest"
             raise RecordError(message)
         return named
 
@@ -122,7 +134,7 @@ def _compare(
 ) -> None:
     from bench.analysis.compare import compare  # noqa: PLC0415 - `--help` must not load it
     from bench.analysis.gates import tripped  # noqa: PLC0415
-    from bench.analysis.sides import check_distinct, told_apart  # noqa: PLC0415
+    from bench.analysis.sides import check_distinct, with_labels_apart  # noqa: PLC0415
     from bench.report.chips import side_by_side  # noqa: PLC0415
     from bench.report.compared import compare_view  # noqa: PLC0415
 
@@ -130,16 +142,21 @@ def _compare(
         message = "compare needs two or more of: record files, folders, latest, published:CHIP, chips"
         raise click.UsageError(message)
     if all(asked.catalogue.has(name) for name in names):
+        _needs_measured(0, gates)
         chips = {chip.id: chip for chip in (chip_from(asked.catalogue, name) for name in dict.fromkeys(names))}
         show(side_by_side(list(chips.values())), format_name)
         return
     named = [asked.side(name) for name in names]
     check_distinct(named)
-    found = compare(told_apart([one.side for one in named], names), allowed=allowed)
+    _needs_measured(sum(one.side.is_measured for one in named) if named[0].side.is_measured else 0, gates)
+    found = compare(with_labels_apart([one.side for one in named], names), allowed=allowed)
     for name in sorted({*allowed} - {one.name for between in found.differences for one in between}):
         say(f"--allow {name}: nothing of that name differs here")
     trips = tripped(found, gates)
     show(compare_view(found, trips), format_name)
+    untold = sum(one.finding.verdict == "can't tell" for row in found.rows for one in row.others if one.finding)
+    if gates and untold:
+        say(f"without a verdict: {untold} (no condition of --fail-on is met by those)")
     _fail(trips)
 
 
@@ -153,7 +170,7 @@ def _sane(asked: _Asked, names: Sequence[str], gates: "Sequence[Gate]", format_n
         raise click.UsageError(message)
     side = asked.side(names[0]).side
     if not side.is_measured:
-        message = f"--sane judges a run, and {names[0]} is {side.kind}"
+        message = f"--sane judges a run, and {names[0]} is none"
         raise click.UsageError(message)
     if side.chip is None:
         message = f"{names[0]}: {side.name} is no known chip, so there is nothing to hold it against"
@@ -164,9 +181,16 @@ def _sane(asked: _Asked, names: Sequence[str], gates: "Sequence[Gate]", format_n
     _fail(trips)
 
 
+def _needs_measured(measured: int, gates: "Sequence[Gate]") -> None:
+    """Refuse conditions that nothing could meet: only measured runs get a verdict, the first among them."""
+    if gates and measured < 2:
+        message = "--fail-on needs the first and another side to be measured runs; nothing else gets a verdict"
+        raise click.UsageError(message)
+
+
 def _fail(trips: "Iterable[Trip]") -> None:
     """Raise Tripped, naming the first few, if a condition of --fail-on was met."""
-    texts = [f"{trip.cell.label}: {trip.label} is {_words(trip.gate)}" for trip in trips]
+    texts = list(dict.fromkeys(f"{trip.cell.label}: {trip.label} is {_words(trip.gate)}" for trip in trips))
     if texts:
         more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
         message = f"--fail-on: {'; '.join(texts[:_MOST_NAMED])}{more}"
@@ -174,5 +198,7 @@ def _fail(trips: "Iterable[Trip]") -> None:
 
 
 def _words(gate: str) -> str:
-    name, colon, share = gate.replace("-", " ").partition(":")
-    return f"{name} by {share} % or more" if colon else name
+    name, _, share = gate.partition(":")
+    least = share.removesuffix("%").strip()
+    words = name.replace("-", " ")
+    return f"{words} by {least} % or more" if least.strip("0.") else words

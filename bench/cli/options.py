@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from bench.cli.main import verbose_option
+from bench.errors import CannotWrite
 
 if TYPE_CHECKING:
     from bench.published.chips import Catalogue, Chip
@@ -45,7 +46,7 @@ _results_dir = click.option(
 _specs_dir = click.option(
     "--specs-dir",
     type=click.Path(path_type=Path),
-    help="A folder with chips/*.toml or rules/*.toml that adds to or overrides what is shipped.",
+    help="A folder with chips/, rules/ or published/ files (*.toml) that add to or override what is shipped.",
 )
 
 
@@ -98,11 +99,18 @@ def show(view: "View", format_name: str) -> None:
 
 def put_out(text: str) -> None:
     """Print `text` on stdout as it is; a reader that has seen enough (`| head`) ends the command quietly."""
+    if sys.stdout is None:
+        message = "stdout is closed, so there is nowhere to print"
+        raise CannotWrite(message)
     try:
         click.echo(text, nl=False)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        message = f"stdout cannot be written ({error.strerror}); free the space, or print elsewhere"
+        raise CannotWrite(message) from error
 
 
 def say(text: str) -> None:

@@ -142,9 +142,9 @@ def _exported(target: str, paths: Sequence[Path], *, skip_bad: bool) -> str:
 
 def _read(paths: Sequence[Path], read: Callable[[Path], _T], *, skip_bad: bool) -> list[_T]:
     """Read the files; each damaged one is named on stderr, and an error unless it may be skipped."""
-    from bench.report.exported import read_each  # noqa: PLC0415 - `--help` must not load it
+    from bench.records.store import read_all  # noqa: PLC0415 - `--help` must not load it
 
-    found, damaged = read_each(paths, read)
+    found, damaged = read_all(paths, read)
     for error in damaged:
         say(f"skipped: {error}" if skip_bad else str(error))
     if damaged and not (skip_bad and found):

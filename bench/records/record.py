@@ -1,6 +1,5 @@
 """A record, as JSON lines: what each line holds, how a file is read, and every way it can be damaged."""
 
-import math
 import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from bench.workloads.base import Cell, Plan
 # tests/data/; where a meaning changes, also a function that turns old lines into new ones.
 SCHEMA: Final = 3
 _MAY_BE_ZERO: Final = ("power_w", "temperature_c")  # sensors lie, and are recorded as they do
+_SMALLEST, _LARGEST = 1e-18, 1e18  # no seconds, cycles, hertz or watts of a call are beyond
 _COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}
 
 
@@ -183,6 +183,9 @@ def read_record(path: Path) -> Record:
 
 def read_header(path: Path) -> Header:
     """Return the first line of a record, without reading the rest."""
+    if path.exists() and not path.is_file():
+        message = f"{path}: is no ordinary file, so no record; name a file or a folder of records"
+        raise RecordError(message)
     try:
         with path.open("rb") as file:
             first = file.readline()
@@ -270,9 +273,9 @@ def _check_columns(path: Path, number: int, samples: Samples) -> None:
 
 
 def _check_column(path: Path, number: int, name: str, column: Sequence[float]) -> None:
-    least = -math.inf if name in _MAY_BE_ZERO else 0.0
-    if column and not (least < min(column) and max(column) < math.inf):
-        wrong = next(value for value in column if not least < value < math.inf)
+    least = -_LARGEST if name in _MAY_BE_ZERO else _SMALLEST
+    if column and not (least < min(column) and max(column) < _LARGEST):
+        wrong = next(value for value in column if not least < value < _LARGEST)
         raise _damaged(path, f"line {number}: {_COMPLAINTS.get(name, name + ' is {}').format(wrong)}")
 
 

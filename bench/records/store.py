@@ -6,15 +6,16 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeVar
 
 from bench.errors import CannotWrite, RecordError
 from bench.records.record import Header, Line, Lines, Record, encode_line, read_header, read_lines, read_record
 
+_T = TypeVar("_T")
 KEY_FILE: Final = ".key"
 _HOW_TO_MAKE_ONE: Final = "'chipbench run' makes one"
 
@@ -193,15 +194,31 @@ def record_paths(folder: Path) -> list[Path]:
 Surveyed = tuple[Path, Record | RecordError]
 
 
-def survey(paths: Iterable[Path]) -> list[Surveyed]:
-    """Return what each file holds, or why it cannot be read: none is passed over."""
-    surveyed: list[Surveyed] = []
+def read_each(paths: Iterable[Path], read: Callable[[Path], _T]) -> Iterator[tuple[Path, _T | RecordError]]:
+    """Yield what `read` makes of each file, or why it cannot be read: none is passed over."""
     for path in paths:
         try:
-            surveyed.append((path, read_record(path)))
+            found: _T | RecordError = read(path)
         except RecordError as error:
-            surveyed.append((path, error))
-    return surveyed
+            found = error.with_traceback(None)  # which would hold on to all that was read
+        yield path, found
+
+
+def read_all(paths: Iterable[Path], read: Callable[[Path], _T]) -> tuple[list[_T], list[RecordError]]:
+    """Return what `read` makes of the files, and apart from it the errors of those that are damaged."""
+    found: list[_T] = []
+    damaged: list[RecordError] = []
+    for _, one in read_each(paths, read):
+        if isinstance(one, RecordError):
+            damaged.append(one)
+        else:
+            found.append(one)
+    return found, damaged
+
+
+def survey(paths: Iterable[Path]) -> list[Surveyed]:
+    """Return what each file holds, or why it cannot be read."""
+    return list(read_each(paths, read_record))
 
 
 def group_of(path: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """The columns that several views share, so that a cell, a rate and a peak read the same everywhere."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ from bench.analysis.estimates import Estimate, Ratio
 from bench.published.figures import Figure
 from bench.published.measured import PublishedMeasurement
 from bench.report.view import Column, significant
-from bench.workloads.base import Cell
+from bench.workloads.base import USUAL, Cell
 
 # How each kind of rate is called, everywhere: what was measured here, what others did, and what is only a sheet's.
 KINDS: Final = MappingProxyType[Kind, str](
@@ -22,7 +22,6 @@ KINDS: Final = MappingProxyType[Kind, str](
     }
 )
 HOST_LIMITED: Final = "host-limited"
-_USUAL: Final = {"data": "normal", "regime": "steady"}
 
 
 def cell_columns(cell: Cell) -> dict[str, Any]:
@@ -51,9 +50,7 @@ def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
     ]
     for name in ("data", "regime", "library"):
         texts = [str(getattr(cell, name) or "") for cell in cells]
-        telling = (
-            {*texts} - {_USUAL.get(name), ""} if name in _USUAL else any(cell.l2 == "rotate" for cell in cells)
-        )
+        telling = {*texts} - {USUAL.get(name), ""} if name in USUAL else any(cell.l2 == "rotate" for cell in cells)
         if len({*texts} - {""}) > 1 or telling:
             columns.append((Column(name), texts))
     return columns
@@ -94,3 +91,13 @@ def published_text(published: PublishedMeasurement) -> str:
     """Return a rate that others measured as they printed it, and of what it is the best, if it is that."""
     best = f", best of {published.best_of}" if published.best_of else ""
     return f"{published.value} {published.unit}{best}"
+
+
+def source_notes(published: Iterable[PublishedMeasurement]) -> Iterator[str]:
+    """Yield who measured what others published, how and with what, and what is noted of it; each once."""
+    ones = list(published)
+    for title, method, software in dict.fromkeys((one.source.title, one.method, one.software) for one in ones):
+        yield f"measured by others: {title} ({method}{f'; {software}' if software else ''})"
+    for note, dtype in dict.fromkeys((one.note, one.dtype) for one in ones):
+        if note:
+            yield f"of the {dtype} measured by others: {note}"

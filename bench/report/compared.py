@@ -1,12 +1,14 @@
 """The view of a comparison: measured, replayed, others' and published rates side by side, never mixed up."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from bench.analysis.compare import Against, Comparison, Row, Side, own_efficiency
 from bench.analysis.estimates import Estimate
 from bench.analysis.gates import Trip
 from bench.analysis.verdict import Finding
+from bench.published.figures import Figure
+from bench.published.measured import PublishedMeasurement
 from bench.report.columns import (
     HOST_LIMITED,
     KINDS,
@@ -24,7 +26,7 @@ from bench.report.view import Case, Column, View, percent
 from bench.units import format_si
 from bench.workloads.base import Cell
 
-_VERDICT_WIDTH = 40
+_VERDICT_WIDTH: Final = 48
 
 
 def compare_view(comparison: Comparison, trips: Sequence[Trip] = ()) -> View:
@@ -65,9 +67,9 @@ def _of_own_peak(
         return []
     found = [own_efficiency(cell, side, rate) for cell, rate in pairs]
     columns = [
-        (Column("of its peak", "right"), [percent(one.at_spec) if one else "" for one in found]),
+        (Column("of its published peak", "right"), [percent(one.at_spec) if one else "" for one in found]),
         (
-            Column("at its clock", "right"),
+            Column("at the clock held", "right"),
             [percent(one.at_clock) if one and one.at_clock else "" for one in found],
         ),
     ]
@@ -159,7 +161,7 @@ def _entry(cell: Cell, side: Side, one: Against) -> dict[str, Any]:
         **rate_columns(estimate),
         "processes": estimate.processes if estimate else 0,
         "figure": estimate.figure.name if estimate and estimate.figure else None,
-        "source": published.source.title if published else None,
+        **_source(published, estimate.figure if estimate else None),
         "ratio": ratio.value if ratio else None,
         "ratio_lo": ratio.interval.lo if ratio and ratio.interval else None,
         "ratio_hi": ratio.interval.hi if ratio and ratio.interval else None,
@@ -172,6 +174,17 @@ def _entry(cell: Cell, side: Side, one: Against) -> dict[str, Any]:
     }
 
 
+def _source(published: PublishedMeasurement | None, figure: Figure | None) -> dict[str, Any]:
+    source = published.source if published else figure.source if figure else None
+    return {
+        "source": source.title if source else None,
+        "source_url": source.url if source else None,
+        "best_of": published.best_of if published else None,
+        "method": published.method if published else None,
+        "software": published.software if published else None,
+    }
+
+
 def _document(comparison: Comparison, trips: Sequence[Trip]) -> dict[str, Any]:
     return {
         "sides": [_side(side) for side in comparison.sides],
@@ -181,7 +194,10 @@ def _document(comparison: Comparison, trips: Sequence[Trip]) -> dict[str, Any]:
             for one in found
         ],
         "rows": [_row(row, comparison.sides) for row in comparison.rows],
-        "absent": [{"cell": one.cell.key, "side": one.label, "reason": one.reason} for one in comparison.absent],
+        "absent": [
+            {"cell": one.cell.key, "side": one.label, "reason": one.reason, "at": one.at}
+            for one in comparison.absent
+        ],
         "tripped": [{"cell": trip.cell.key, "side": trip.label, "fail_on": trip.gate} for trip in trips],
     }
 
@@ -236,7 +252,9 @@ def _cases(row: Row, comparison: Comparison, trips: Sequence[Trip]) -> list[Case
 
 def _absent(comparison: Comparison, trips: Sequence[Trip]) -> list[Case]:
     return [
-        _case(one.cell, one.label, comparison, trips, f"not comparable: {ABSENT[one.reason]}", told=False)
+        _case(
+            one.cell, one.label, comparison, trips, f"not comparable: {ABSENT[one.reason]} in {one.at}", told=False
+        )
         for one in comparison.absent
     ]
 

@@ -6,24 +6,28 @@ from typing import Final
 from bench.analysis.compare import (
     Against,
     Comparison,
-    Efficiency,
     Row,
     Side,
+    in_short,
     left_out,
     own_efficiency,
-    some,
     told_apart,
 )
 from bench.analysis.context import Difference
+from bench.analysis.efficiency import Excess, excess
 from bench.analysis.estimates import Estimate
-from bench.report.columns import KINDS
+from bench.report.columns import KINDS, source_notes
+from bench.report.excess import EXCESS
 from bench.report.verdicts import explanation
 from bench.report.view import significant
 from bench.units import format_si
 from bench.workloads.base import Cell
 
+_INTERVALS: Final = (
+    "Intervals are 95 %: of one process, the median's while it ran, which says nothing of the next; of two, the "
+    "span of both; of more, that of their mean. A ratio's is in brackets."
+)
 _PEAKS: Final = "published peaks are dense ones, as somebody published them; 'chips --sources' says who"
-_ROUNDING: Final = 1.01  # of figures that were published rounded
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -34,13 +38,14 @@ def notes(comparison: Comparison) -> list[str]:
         found += _context(first, side, between)
     found += _verdicts(comparison)
     found += _clocks(comparison)
+    found += _algorithms(comparison)
     found += _above_peak(comparison)
     found += _sources(comparison)
     if any(side.kind == "published" for side in comparison.sides):
         found.append(_PEAKS)
     found += _absent(comparison)
     if any(side.is_measured for side in comparison.sides):
-        found.append("Intervals are 95 %; a ratio's is in brackets.")
+        found.append(_INTERVALS)
     return found
 
 
@@ -54,11 +59,9 @@ def _who(side: Side) -> str:
 def _context(first: Side, side: Side, between: Sequence[Difference]) -> Iterator[str]:
     blocking = [one for one in between if one.blocking]
     if blocking:
-        names = " ".join(f"--allow {one.name}" for one in blocking)
-        yield (
-            f"{first.label} and {side.label} are not comparable: {_texts(blocking)}; measure both alike, or add "
-            f"{names} if that is what you compare"
-        )
+        names = " ".join(f"--allow {one.name}" for one in blocking if one.name != "origin")
+        advice = f"measure both alike, or add {names} if that is what you compare" if names else "measure both"
+        yield f"{first.label} and {side.label} are not comparable: {_texts(blocking)}; {advice}"
     shown = [one for one in between if not one.blocking]
     if shown:
         yield f"different between {first.label} and {side.label}, and shown only: {_texts(shown)}"
@@ -93,17 +96,27 @@ def _clocks(comparison: Comparison) -> Iterator[str]:
             )
 
 
+def _algorithms(comparison: Comparison) -> Iterator[str]:
+    """Say in which cells of a verdict the library computed in another way."""
+    first = comparison.sides[0]
+    for row, side, one in _each(comparison):
+        mine, its = (each.algorithms.get(row.cell) for each in (first, side))
+        if one.finding is not None and mine and its and {*mine} != {*its}:
+            ways = " against ".join(" or ".join(texts) for texts in (mine, its))
+            yield f"{row.cell.label} by {row.cell.library}: computed in another way ({ways})"
+
+
 def _above_peak(comparison: Comparison) -> Iterator[str]:
     """Say of the rates above their own chip's peaks what may explain them; above another chip's is no wonder."""
-    found: dict[tuple[str, str], dict[str, list[Cell]]] = {}
+    found: dict[Excess, dict[str, list[Cell]]] = {}
     for row, side, rate in _rates(comparison):
         own = own_efficiency(row.cell, side, rate)
-        above = _above(row.cell, side, own) if own else None
-        if above is not None:
-            found.setdefault(above, {}).setdefault(side.label, []).append(row.cell)
-    for (peak, cause), sides in found.items():
+        code = excess(row.cell, own) if own else None
+        if code is not None:
+            found.setdefault(code, {}).setdefault(side.label, []).append(row.cell)
+    for code, sides in found.items():
         where = "; ".join(f"{label} in {_listed(cells)}" for label, cells in sides.items())
-        yield f"above its {peak}: {where}: {cause}"
+        yield f"above its {EXCESS[code].peak}: {where}: {EXCESS[code].cause}"
 
 
 def _rates(comparison: Comparison) -> Iterator[tuple[Row, Side, Estimate | None]]:
@@ -113,42 +126,22 @@ def _rates(comparison: Comparison) -> Iterator[tuple[Row, Side, Estimate | None]
         yield row, side, one.estimate
 
 
-def _above(cell: Cell, side: Side, own: Efficiency) -> tuple[str, str] | None:
-    """Return which of its chip's peaks a rate is above, and what most likely explains it; None if it is not."""
-    if own.at_clock is not None and own.at_clock > _ROUNDING:
-        peak = "peak at the clock held"
-        return peak, "the clock, the FLOP per clock or the product is another than assumed"
-    if own.at_spec <= 1:
-        return None
-    peak = "published peak"
-    if cell.data not in {None, "normal"}:
-        return peak, f"{cell.data} data take less power than normal ones, and let the clock rise"
-    clock = side.clocks.get(cell)
-    if clock is not None and own.at_clock is not None:
-        return peak, f"it held {format_si(clock, 'Hz')}, and the sheet's peak is at a lower clock"
-    return peak, "a clock above the sheet's, a lower accumulate precision, or another product than assumed"
-
-
 def _sources(comparison: Comparison) -> Iterator[str]:
-    """Name who measured what others published, once each."""
-    estimates = [row.first for row in comparison.rows] + [
-        one.estimate for row in comparison.rows for one in row.others
-    ]
-    seen = dict.fromkeys(
-        (one.published.source.title, one.published.method) for one in estimates if one and one.published
-    )
-    for title, method in seen:
-        yield f"measured by others: {title} ({method})"
+    """Name who measured what others published, with what, and what they note; once each."""
+    estimates = [row.first for row in comparison.rows] + [one.estimate for _, _, one in _each(comparison)]
+    yield from source_notes(one.published for one in estimates if one and one.published)
 
 
 def _absent(comparison: Comparison) -> Iterator[str]:
+    first = comparison.sides[0]
     for side, cells in left_out(comparison):
-        names = some(told_apart(cell, side, comparison.sides) for cell in cells)
-        yield f"left out, as only {side.label} has them: {names}"
+        names = in_short(told_apart(cells, side, comparison.sides))
+        why = "no other side has them" if side is first else f"{first.label} has no rate of them"
+        yield f"left out of {side.label}, as {why}: {names}"
     for side in comparison.sides:
         if side.failed:
-            yield f"{side.label}: failed their check, and are in no rate: {_listed(side.failed)}"
+            yield f"{side.label}: failed their check in some process, and are not compared: {_listed(side.failed)}"
 
 
 def _listed(cells: Sequence[Cell]) -> str:
-    return some(cell.label for cell in cells)
+    return in_short(f"{cell.label} by {cell.library}" if cell.library else cell.label for cell in cells)

@@ -1,13 +1,11 @@
-"""Measurements for other programs: one flat row each, as CSV and JSON, in base units; and how records are read."""
+"""Measurements for other programs: one flat row each, as CSV and JSON, in base units."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from bench.analysis.estimates import is_host_limited, measured_rate
 from bench.devices.base import Caveat
-from bench.errors import RecordError
 from bench.records.record import Header, Reading, Record
 from bench.report.columns import cell_columns, rate_columns, unit_of
 from bench.report.formats import csv, json
@@ -15,20 +13,6 @@ from bench.report.view import View
 from bench.version import VERSION
 
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet compute a cell
-
-_T = TypeVar("_T")
-
-
-def read_each(paths: Iterable[Path], read: Callable[[Path], _T]) -> tuple[list[_T], list[RecordError]]:
-    """Return what `read` makes of the files, and the errors of those that are damaged."""
-    found: list[_T] = []
-    damaged: list[RecordError] = []
-    for path in paths:
-        try:
-            found.append(read(path))
-        except RecordError as error:
-            damaged.append(error)
-    return found, damaged
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, object]]:

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from statistics import geometric_mean
 from typing import Final
 
-from bench.analysis.estimates import Estimate, is_above_peak, peak_at_clock, published_peak, ratio
+from bench.analysis.efficiency import ROUNDING, efficiency, excess
+from bench.analysis.estimates import Estimate, peak_at_clock, published_peak
 from bench.devices.base import Device
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
 from bench.report.columns import peak_text
+from bench.report.excess import EXCESS
 from bench.report.sensor_notes import sensor_notes
 from bench.report.view import percent
 from bench.report.wording import failure, sentence
@@ -20,8 +23,6 @@ _OF_PROCESSES: Final = (
     "The rate is the geometric mean of the processes' rates. The interval is Student's t over three or more of "
     "them, and spans both of two."
 )
-
-_ROUNDING: Final = 1.01  # of figures that were published rounded
 
 Processes = Sequence[Sequence[Reading]]
 
@@ -38,11 +39,10 @@ def notes(
     found.append(f"Held against published dense peaks. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
     readings = [reading for readings in processes for reading in readings]
     found += _clock_held([reading for reading in readings if reading.cell in shown], own_chip)
-    found += _above_clock([reading for reading in readings if reading.cell in shown], shown, own_chip)
     found += _in_graphs(readings, shown)
     found += _of_cells(processes, shown)
     found += _capped(header, processes, shown)
-    found += _above_peak(shown, own_chip)
+    found += _above_peak(readings, shown, own_chip)
     seen = [reading for reading in readings if reading.cell in shown]
     found += sensor_notes(seen, lambda cell: _name(cell, shown))
     missing = len(header.plan.cells) - len({reading.cell for reading in readings})
@@ -89,16 +89,22 @@ def _capped(header: Header, processes: Processes, shown: Mapping[Cell, Estimate 
         yield f"{names}: sampling ended at the time cap, before ±{target} was reached"
 
 
-def _above_peak(shown: Mapping[Cell, Estimate | None], own_chip: Chip | None) -> Iterator[str]:
+def _above_peak(
+    readings: Sequence[Reading], shown: Mapping[Cell, Estimate | None], chip: Chip | None
+) -> Iterator[str]:
+    """Say what may explain a rate above its chip's published peak, or above even that at the clock held."""
+    clocks: dict[Cell, list[float]] = {}
+    for one in readings:
+        if one.passed and one.sm_clock_hz is not None:
+            clocks.setdefault(one.cell, []).append(one.sm_clock_hz)
     for cell, rate in shown.items():
-        peak = published_peak(own_chip, cell.dtype) if own_chip and cell.dtype else None
-        if rate is not None and peak is not None and is_above_peak(ratio(rate, peak)):
-            boost = _at_boost(cell, own_chip)
-            yield (
-                f"{_name(cell, shown)}: above the published peak, which needs explaining: a clock over the sheet's"
-                f"{f' ({boost})' if boost else ''}, predictable data, a lower accumulate precision, or another "
-                "product than assumed"
-            )
+        held = clocks.get(cell)
+        own = efficiency(cell, rate, chip, geometric_mean(held) if held else None)
+        code = excess(cell, own) if own else None
+        if code is not None:
+            boost = _at_boost(cell, chip) if code != "at_clock" else ""
+            words = EXCESS[code]
+            yield f"{_name(cell, shown)}: above the {words.peak}: {words.cause}{f' ({boost})' if boost else ''}"
 
 
 def _at_boost(cell: Cell, chip: Chip | None, *, above: float = 0.0) -> str:
@@ -138,23 +144,9 @@ def _range_of_peak(cell: Cell, chip: Chip | None) -> Iterator[str]:
     peak = published_peak(chip, cell.dtype) if chip and cell.dtype else None
     if chip is None or peak is None or peak.figure is None:
         return
-    boost = _at_boost(cell, chip, above=_ROUNDING * peak.rate)
+    boost = _at_boost(cell, chip, above=ROUNDING * peak.rate)
     if boost:
         yield f"{chip.id} in {cell.dtype_name}: {peak_text(peak.figure, cell)} published ({boost})"
-
-
-def _above_clock(
-    readings: Sequence[Reading], shown: Mapping[Cell, Estimate | None], chip: Chip | None
-) -> Iterator[str]:
-    """Say that a rate exceeds even the peak at the clock held, which no chip does."""
-    for reading in readings:
-        clock, dtype, rate = reading.sm_clock_hz, reading.cell.dtype, shown.get(reading.cell)
-        peak = peak_at_clock(chip, dtype, clock) if chip and dtype and clock else None
-        if rate is not None and peak is not None and rate.processes == 1 and rate.rate > _ROUNDING * peak.rate:
-            yield (
-                f"{_name(reading.cell, shown)}: above the peak at the clock held, so the clock, the FLOP per "
-                "clock or the product is another than assumed"
-            )
 
 
 def _in_graphs(readings: Sequence[Reading], shown: Mapping[Cell, Estimate | None]) -> Iterator[str]:

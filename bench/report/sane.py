@@ -7,9 +7,10 @@ from typing import Any, Final
 from bench.analysis.compare import Side
 from bench.analysis.gates import Trip
 from bench.analysis.sane import ALLOWANCE, Judged
-from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns, unit_of
+from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns, source_notes, unit_of
 from bench.report.view import Case, Column, Outcome, View, percent
 from bench.units import format_si
+from bench.workloads.base import LARGE, MEDIUM
 
 _WHY: Final = MappingProxyType[str, str](
     {
@@ -31,7 +32,7 @@ _WHY: Final = MappingProxyType[str, str](
         "data": "predictable data take less power",
         "high_clock": "the clock was above the published boost clock",
         "other_product": "it may be another product (see 'chipbench devices'), or sums of lower precision",
-        "no_rate": "no rate: it failed its check",
+        "failed": "it failed its check in some process; see 'chipbench results check'",
         "host_limited": "host-limited",
         "unusual": "only normal data at a steady rate are held against others'",
         "unpublished": "nobody published such a rate",
@@ -46,7 +47,7 @@ def sane_view(side: Side, found: Sequence[Judged], trips: Sequence[Trip] = ()) -
     columns: list[tuple[Column, list[str]]] = [
         *cell_texts([one.cell for one in found]),
         (Column(f"{side.label} ({KINDS[side.kind]})", "right"), [_rate(one) for one in found]),
-        (Column(f"{KINDS['published measurement']}", "right"), [_range(one) for one in found]),
+        (Column(KINDS["published measurement"], "right"), [_range(one) for one in found]),
         (Column("is it sane?"), [one.sanity for one in found]),
         (Column("why, and what to check"), [_checks(one) for one in found]),
     ]
@@ -76,15 +77,15 @@ def _rate(one: Judged) -> str:
 def _range(one: Judged) -> str:
     if not one.published:
         return ""
-    values = sorted((published.rate, str(published.value)) for published in one.published)
-    unit = one.published[0].unit
-    if len(values) == 1:
-        return f"{values[0][1]} {unit}"
-    return f"{values[0][1]} … {values[-1][1]} {unit} ({len(values)} rates)"
+    least, *_, most = sorted(one.published, key=lambda published: published.rate) * 2
+    if len(one.published) == 1:
+        return f"{least.value} {least.unit}"
+    unit = "" if least.unit == most.unit else f" {least.unit}"
+    return f"{least.value}{unit} … {most.value} {most.unit} ({len(one.published)} rates)"
 
 
 def _checks(one: Judged) -> str:
-    texts = [_WHY.get(code, code) for code in one.checks]
+    texts = [_WHY[code] for code in one.checks]
     if "low_clock" in one.checks or "high_clock" in one.checks:
         texts.append(f"it held {format_si(one.values['clock'], 'Hz')}, of {format_si(one.values['boost'], 'Hz')}")
     return "; ".join(texts)
@@ -100,6 +101,7 @@ def _record(side: Side, one: Judged) -> dict[str, Any]:
         "published_lo": min((published.rate for published in one.published), default=None),
         "published_hi": max((published.rate for published in one.published), default=None),
         "published_rates": len(one.published),
+        "sources": "; ".join(dict.fromkeys(published.source.title for published in one.published)),
         "sane_lo": one.lo,
         "sane_hi": one.hi,
         "sanity": one.sanity,
@@ -108,21 +110,18 @@ def _record(side: Side, one: Judged) -> dict[str, Any]:
 
 
 def _notes(found: Sequence[Judged]) -> list[str]:
-    sources = dict.fromkeys(
-        (published.source.title, published.method) for one in found for published in one.published
-    )
     meant = (
-        "sane is a rate within what others measured of this format and size class (small below 1448³, medium "
-        f"below 2896³, large), or {percent(ALLOWANCE, 2)} beyond either end"
+        f"sane is a rate within what others measured of this format and size class (small below {MEDIUM}³, medium "
+        f"below {LARGE}³, large), or {percent(ALLOWANCE, 2)} beyond either end"
     )
     return [
         meant,
-        *(f"measured by others: {title} ({method})" for title, method in sources),
+        *source_notes(published for one in found for published in one.published),
     ]
 
 
 def _case(side: Side, one: Judged, trips: Sequence[Trip]) -> Case:
-    outcome: Outcome = "skipped" if one.sanity == "not judged" else "passed"
+    outcome: Outcome = "passed" if one.sanity == "sane" else "skipped"
     if any(trip.cell == one.cell for trip in trips):
         outcome = "failed"
     by_library = f" {one.cell.library}" if one.cell.library else ""

@@ -7,8 +7,8 @@ import pandas as pd
 
 from bench.errors import RecordError
 from bench.records.record import read_record
-from bench.records.store import record_paths
-from bench.report.exported import read_each, rows
+from bench.records.store import read_all, record_paths
+from bench.report.exported import rows
 
 
 def load_results(path: str | Path = "results", *, skip_bad: bool = False) -> pd.DataFrame:
@@ -29,7 +29,7 @@ def load_results(path: str | Path = "results", *, skip_bad: bool = False) -> pd.
     """
     where = Path(path)
     files = [where] if where.is_file() else record_paths(where)
-    records, damaged = read_each(files, read_record)
+    records, damaged = read_all(files, read_record)
     if damaged and not (skip_bad and records):
         raise RecordError(_all_of(damaged, len(files))) from damaged[0]
     for error in damaged:

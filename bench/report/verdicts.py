@@ -16,12 +16,12 @@ _SHORT: Final = MappingProxyType[Reason, str](
         "host_limited": "host-limited",
         "few_samples": "no interval",
         "within_floor": "within the run-to-run difference",
-        "interval": f"may differ by less than {percent(LEAST, 1)}",
+        "interval": "the interval is too wide",
         "failed": "failed its check in some process",
         "published": "published without an interval",
     }
 )
-ABSENT: Final = MappingProxyType({"missing": "not measured there", "failed": "failed its check"})
+ABSENT: Final = MappingProxyType({"missing": "not measured", "failed": "failed its check"})
 _LONG: Final = MappingProxyType[Reason, str](
     {
         "autocorrelated": (
@@ -35,8 +35,8 @@ _LONG: Final = MappingProxyType[Reason, str](
         "host_limited": "what the host limited says nothing of the device; take larger matrices",
         "few_samples": "a side has fewer than six samples in some process, so no interval; measure it for longer",
         "interval": (
-            f"a difference of less than {percent(LEAST, 1)}, or none, cannot be excluded; more processes narrow "
-            "the interval (--processes 5)"
+            f"a difference of less than {percent(LEAST, 1)}, or none, cannot be excluded, nor one of more than "
+            f"{percent(ALIKE, 1)}; more processes narrow the interval (--processes 5)"
         ),
         "failed": "a device that computes a wrong product is not compared; see 'chipbench results check'",
         "published": "of what others published neither interval nor surroundings are known, so no verdict",
@@ -86,10 +86,10 @@ def _processes(_finding: Finding) -> str:
     )
 
 
-def _repeats(_finding: Finding) -> str:
+def _repeats(finding: Finding) -> str:
     return (
-        f"a side has {_FEW.removesuffix(' a side')}: how far it may be off is taken from how much those of the "
-        "other side differ"
+        f"with {_FEW.removesuffix(' a side')} on one side, the interval holds how much those of the other differ, "
+        f"and must lie beyond the run-to-run {_floor(finding)}"
     )
 
 

@@ -1,5 +1,6 @@
 """Cells and plans: what is to be measured, named so exactly that equal keys mean comparable measurements."""
 
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -27,18 +28,19 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return f"{self.m}×{self.n}×{self.k}"
 
 
+# What a cell is of unless something else was asked for; only what is not so is told of it.
+USUAL: Final = MappingProxyType({"data": "normal", "regime": "steady"})
 ShapeClass = Literal["small", "medium", "large"]
 # Octaves around 2048: rates of larger products hardly grow any more.
-_MEDIUM: Final = 1448
-_LARGE: Final = 2896
+MEDIUM, LARGE = 1448, 2896
 
 
 def shape_class(shape: Shape | None) -> ShapeClass | None:
-    """Return how large a product is by the geometric mean of m, n and k: below 1448, below 2896, or large."""
+    """Return how large a product is, by the geometric mean of m, n and k against MEDIUM and LARGE."""
     if shape is None:
         return None
     volume = shape.m * shape.n * shape.k
-    return "large" if volume >= _LARGE**3 else "medium" if volume >= _MEDIUM**3 else "small"
+    return "large" if volume >= LARGE**3 else "medium" if volume >= MEDIUM**3 else "small"
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -86,7 +88,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def label(self) -> str:
         """What people call this cell: 'fp32 1024³', with its data and regime where they are not the usual ones."""
-        unusual = [text for text in (self.data, self.regime) if text not in {None, "normal", "steady"}]
+        told = {"data": self.data, "regime": self.regime}
+        unusual = [text for name, text in told.items() if text not in {None, USUAL[name]}]
         more = f" ({', '.join(map(str, unusual))})" if unusual else ""
         return f"{self.dtype_label} {self.shape}{more}" if self.shape else f"{self.dtype_label}{more}"
 
