@@ -1,0 +1,153 @@
+"""`compare --sane`: a run of a known chip against what others measured on it, and what to check."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from bench.analysis.sane import judged
+from bench.analysis.sides import side_of_others
+from bench.cli.main import main
+from bench.devices.base import Caveat, Telemetry
+from bench.devices.nvidia.nvml import FAULTS
+from bench.measure.measurement import Measurement, Samples
+from bench.published.chips import Catalogue
+from bench.published.measured import read_published_measurements
+from bench.published.source import shipped_specs
+from bench.records.record import encode_line, read_lines
+from bench.report.sane import _WHY
+from bench.workloads import gemm
+from bench.workloads.base import LARGE, MEDIUM, Cell, Plan, Shape, shape_class
+from tests import make_simulated
+from tests.support import FAILED
+
+LINES = read_lines(make_simulated.PATH)
+(BF16,) = (m for m in LINES.measurements if (m.cell.dtype_name, m.cell.library) == ("bf16", "cublaslt"))
+# What others measured of the H100 SXM5 in BF16, of large products: 719.72 to 797.51 TFLOPS.
+LOWEST, HIGHEST = 719.72e12, 797.51e12
+
+
+def at(rate: float, cell: Cell = BF16.cell, *, clock: float | None = None, **more: Any) -> Measurement:  # noqa: ANN401
+    seconds = tuple(cell.flop / rate * factor for factor in (1, 1.001, 0.999, 1, 1.0005, 0.9995, 1))
+    clocks = None if clock is None else (clock,) * len(seconds)
+    samples = Samples(seconds_per_call=seconds, sm_clock_hz=clocks)
+    return msgspec.structs.replace(BF16, cell=cell, samples=samples, warnings=(), telemetry=None, **more)
+
+
+def sane(path: Path, *made: Measurement, on: tuple[str, ...] = (), **header: Any) -> tuple[int, dict[str, Any]]:  # noqa: ANN401
+    plan = Plan(workload="gemm", cells=tuple(one.cell for one in made))
+    head = msgspec.structs.replace(LINES.header, origin="measured", plan=plan, **header)
+    lines = [encode_line(head), *(encode_line(one) for one in made)]
+    path.write_bytes(b"".join(lines))
+    gates = [part for gate in on for part in ("--fail-on", gate)]
+    done = CliRunner().invoke(main, ["compare", str(path), "--sane", "--format", "json", *gates])
+    return done.exit_code, json.loads(done.stdout) if done.stdout else {"error": done.stderr}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "record.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("rate", "sanity"),
+    [
+        (0.899 * LOWEST, "too slow"), (0.901 * LOWEST, "sane"), (LOWEST, "sane"), (HIGHEST, "sane"),
+        (1.099 * HIGHEST, "sane"), (1.101 * HIGHEST, "too fast"),
+    ],
+)  # fmt: skip
+def test_a_tenth_beyond_what_others_measured_is_sane(rate: float, sanity: str, path: Path) -> None:
+    code, document = sane(path, at(rate))
+    (cell,) = document["cells"]
+    assert (code, cell["sanity"]) == (0, sanity)
+    assert cell["published_lo"] == LOWEST
+    assert cell["published_hi"] == HIGHEST
+    assert "torch-performance-test-data" in cell["sources"]
+    assert sane(path, at(rate), on=("unsane",))[0] == (0 if sanity == "sane" else 6)
+
+
+@pytest.mark.parametrize(
+    ("made", "checks"),
+    [
+        (at(5e14), "slow_library"),
+        (at(5e14, clock=1.2e9), "low_clock"),
+        (at(5e14, clock=1.9e9), "slow_library"),
+        (at(1.2e15), "other_product"),
+        (at(1.2e15, clock=2.1e9), "high_clock other_product"),
+        (at(9e14, clock=1.2e9), "other_product"),  # above what the chip can do at that clock
+    ],
+)
+def test_it_says_what_to_check(made: Measurement, checks: str, path: Path) -> None:
+    assert sane(path, made)[1]["cells"][0]["checks"] == checks
+
+
+def test_what_the_run_warned_of_comes_first(path: Path) -> None:
+    warned = (Caveat(code="power_limit", values={"watts": 300.0, "default": 700.0}),)
+    slow = msgspec.structs.replace(
+        at(5e14), telemetry=Telemetry(readings=10, seconds=1.0, event_reasons={FAULTS[0]: 0.5})
+    )
+    assert sane(path, slow, warnings=warned)[1]["cells"][0]["checks"] == f"power_limit {FAULTS[0]}"
+
+
+def changed(**fields: Any) -> Cell:  # noqa: ANN401
+    return msgspec.structs.replace(BF16.cell, **fields)
+
+
+FP8 = [one.cell for one in LINES.measurements if one.cell.dtype_name == "fp8"]
+
+
+@pytest.mark.parametrize(
+    ("made", "check"),
+    [
+        (at(5e14, changed(data="constant")), "unusual"),
+        (at(5e14, changed(regime="burst")), "unusual"),
+        (at(5e14, check=FAILED), "failed"),
+        (at(1e14, next(one.cell for one in LINES.measurements if one.cell.dtype_name == "int8")), "unpublished"),
+        (at(9e14, FP8[0]), "unstated_sums"),
+    ],
+)
+def test_what_others_did_not_measure_so_is_not_judged(made: Measurement, check: str, path: Path) -> None:
+    (cell,) = sane(path, made)[1]["cells"]
+    assert (cell["sanity"], cell["checks"]) == ("not judged", check)
+
+
+def test_a_wrong_product_is_not_sane(path: Path) -> None:
+    assert sane(path, at(7.5e14, check=FAILED), on=("unsane",))[0] == 6
+
+
+def test_fast_sums_may_be_too_slow(path: Path) -> None:
+    assert FP8[1].fast_accumulate
+    assert sane(path, at(9e14, FP8[1]))[1]["cells"][0]["sanity"] == "too slow"
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [({"chip": None}, "is no known chip"), ({"chip": "t4"}, "nobody's measurements are known here")],
+)
+def test_without_anything_to_hold_it_against_it_says_so(device: Mapping[str, Any], said: str, path: Path) -> None:
+    code, answer = sane(path, at(7e14), device=msgspec.structs.replace(LINES.header.device, **device))
+    assert (code, said in answer["error"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [(MEDIUM - 1, "small"), (MEDIUM, "medium"), (LARGE - 1, "medium"), (LARGE, "large"), (16384, "large")],
+)
+def test_a_shape_s_class_is_that_of_the_square_of_its_volume(size: int, name: str) -> None:
+    assert shape_class(gemm.square(size)) == name
+    assert shape_class(Shape(m=size, n=2 * size, k=2 * size)) == shape_class(gemm.square(int(size * 4 ** (1 / 3))))
+
+
+def test_every_check_has_its_words() -> None:
+    catalogue = Catalogue([shipped_specs()])
+    chip = catalogue.resolve("h100").chip
+    codes = {"power_limit", "application_clocks", "gpu_processes", "busy", "hot", *FAULTS, "not_flat"}
+    codes |= {"autocorrelated", "bimodal", "low_clock", "steered", "slow_library", "data", "high_clock"}
+    codes |= {"other_product", "failed", "host_limited", "unusual", "unpublished", "unstated_sums"}
+    assert set(_WHY) == codes
+    others = side_of_others(chip, read_published_measurements([shipped_specs()])[chip.id])
+    assert judged(others, chip, []), "of every cell something is said"
