@@ -105,9 +105,9 @@ def drifts(samples: Sequence[float]) -> bool:
     n = len(samples)
     if not MIN_SAMPLES <= n < _TELLING:
         return False
-    falling = sum(a > b for a, b in combinations(samples, 2))
-    rising = sum(a < b for a, b in combinations(samples, 2))
-    return min(falling, rising) <= _few_inversions(n) and falling != rising
+    not_rising = sum(a >= b for a, b in combinations(samples, 2))
+    not_falling = sum(a <= b for a, b in combinations(samples, 2))
+    return min(not_rising, not_falling) <= _few_inversions(n)
 
 
 @cache

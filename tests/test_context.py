@@ -121,7 +121,7 @@ class TestOfAnySides:
         allowed = data.draw(st.sets(st.sampled_from([one.name for one in found] or ["ecc"])))
         eased = differences([a], [b], allowed=allowed)
         assert {one[:3] for one in eased} == {one[:3] for one in found}
-        assert {*blocking(eased)} == {*blocking(found)} - allowed
+        assert {*blocking(eased)} == {*blocking(found)} - (allowed - {"origin"})
 
     @given(a=contexts, b=contexts, count=st.integers(1, 4))
     def test_how_many_records_alike_there_are_does_not_matter(self, a: Context, b: Context, count: int) -> None:
@@ -135,8 +135,12 @@ class TestSettings:
         assert differences([a], [b]) == [Difference(name, "1", "2", blocking=True)]
         assert differences([a], [surrounded()]) == [Difference(name, "1", "not set", blocking=True)]
 
-    def test_another_blocks_nothing(self) -> None:
-        assert differences([surrounded(settings={"unheard_of": "1"})], [surrounded()]) == []
+    def test_another_is_shown_and_blocks_nothing(self) -> None:
+        a, b = surrounded(settings={"unheard_of": "1"}), surrounded(settings={"unheard_of": "2"})
+        assert differences([a], [b]) == [Difference("unheard_of", "1", "2", blocking=False)]
+        assert differences([a], [surrounded()]) == [Difference("unheard_of", "1", "not set", blocking=False)]
+        assert differences([surrounded()], [a]) == [Difference("unheard_of", "not set", "1", blocking=False)]
+        assert differences([a], [a]) == []
 
     @pytest.mark.parametrize("name", SETTINGS)
     def test_a_side_that_mixes_two_is_not_comparable_whatever_the_other_is(self, name: str) -> None:
@@ -258,6 +262,7 @@ class TestShown:
         simulated, replayed = surrounded(origin="simulated"), surrounded(origin="replayed")
         for a, b in ((simulated, surrounded()), (replayed, simulated)):
             assert blocking(differences([a], [b])) == ["origin"]
+            assert blocking(differences([a], [b], allowed=["origin"])) == ["origin"], "nothing allows that"
         assert differences([replayed], [surrounded()]) == []
 
 

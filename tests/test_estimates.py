@@ -1,7 +1,9 @@
 """Rates with their errors: ratios, published peaks, the peak at a clock, and what several processes make."""
 
 import math
+from collections.abc import Sequence
 from itertools import chain
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -18,7 +20,8 @@ from bench.analysis.estimates import (
     pooled,
     ratio,
 )
-from bench.measure.measurement import Measurement
+from bench.devices.base import Caveat
+from bench.measure.measurement import Measurement, Samples
 from bench.records.record import reduce
 from bench.stats import Interval
 from bench.units import DTYPES
@@ -46,7 +49,7 @@ class TestRatio:
 
     @pytest.mark.parametrize(("value", "above"), [(1.0, False), (1 + 1e-12, False), (1.001, True), (0.9, False)])
     def test_above_the_peak_is_more_than_rounding(self, value: float, above: bool) -> None:
-        assert is_above_peak(Ratio(value, None)) == above
+        assert is_above_peak(value) == above
 
 
 class TestPeakAtClock:
@@ -165,6 +168,31 @@ class TestAnyPooled:
         ends = [(one.rate * math.exp(-wider), one.rate * math.exp(wider)) for one in side]
         blurred = [one._replace(interval=Interval(*both)) for one, both in zip(side, ends, strict=True)]
         assert (joined(blurred) == joined(side)) == (len(side) >= 3)
+
+
+class TestCaveats:
+    # Each is told by the samples alone, and by the warning of a record alone.
+    SHOWN: Final = {
+        "autocorrelated": [1.0 + 0.001 * step for step in range(6)],
+        "bimodal": [1.0, 1.1, 1.1, 1.0, 1.0, 1.1, 1.0, 1.1, 1.1, 1.0],
+    }
+    QUIET: Final = [1.0, 1.002, 0.999, 1.001, 0.998, 1.0005, 0.9995, 1.0015]
+
+    @staticmethod
+    def of(times: Sequence[float], *codes: str) -> Estimate:
+        samples = Samples(seconds_per_call=tuple(times))
+        return estimate(changed(BF16, samples=samples, warnings=tuple(Caveat(code=code) for code in codes)))
+
+    @pytest.mark.parametrize("code", SHOWN)
+    def test_what_the_samples_show_now_counts_though_the_record_does_not_warn_of_it(self, code: str) -> None:
+        assert self.of(self.SHOWN[code]).caveats == {code}
+        assert self.of(self.SHOWN[code], code).caveats == {code}
+        assert self.of(self.SHOWN[code], "not_flat").caveats == {code, "not_flat"}
+
+    @pytest.mark.parametrize("code", SHOWN)
+    def test_what_the_record_warns_of_counts_though_the_samples_do_not_show_it(self, code: str) -> None:
+        assert self.of(self.QUIET).caveats == set()
+        assert self.of(self.QUIET, code).caveats == {code}
 
 
 def estimate(of: Measurement) -> Estimate:

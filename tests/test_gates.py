@@ -35,6 +35,9 @@ class TestReading:
             ("SLOWER:5", "slower", 0.05),
             ("  slower:5 ", "slower", 0.05),
             ("slower: 5", "slower", 0.05),
+            ("slower:5%", "slower", 0.05),
+            ("slower:2.5 % ", "slower", 0.025),
+            ("SLOWER:0%", "slower", 0.0),
             ("not-comparable", "not-comparable", 0.0),
             ("Not-Comparable", "not-comparable", 0.0),
             ("unsane", "unsane", 0.0),
@@ -59,7 +62,7 @@ class TestReading:
         assert all(name in message for name in ("slower", "slower:PERCENT", "not-comparable", "unsane"))
 
     @pytest.mark.parametrize(
-        "number", ["", "five", "5%", "-1", "-0.001", "100", "1000", "nan", "inf", "-inf", "5:5", "5,5", "0x5"]
+        "number", ["", "five", "%5", "-1", "-0.001", "100", "1000", "nan", "inf", "-inf", "5:5", "5,5", "0x5"]
     )
     def test_what_is_no_percentage_is_named(self, number: str) -> None:
         with pytest.raises(InvalidRequest) as raised:
@@ -68,6 +71,12 @@ class TestReading:
         assert repr(f"slower:{number}") in message
         assert f"{number!r} must be a percentage from 0 to below 100" in message
         assert raised.value.exit_code == 2
+
+    @pytest.mark.parametrize("text", ["slower:%", "slower:5%%", "slower:100%", "slower:-1%", "slower:five%"])
+    def test_with_a_sign_it_is_to_be_a_percentage_too(self, text: str) -> None:
+        with pytest.raises(InvalidRequest, match="must be a percentage from 0 to below 100") as raised:
+            read_gate(text)
+        assert repr(text) in str(raised.value)
 
     @given(st.text(max_size=20))
     def test_anything_is_a_gate_or_invalid(self, text: str) -> None:
@@ -111,6 +120,8 @@ class TestSlower:
             ("slower:0", 0.99, True),
             ("slower:5", 0.9499, True),
             ("slower:5", 0.95, True),
+            ("slower:5%", 0.95, True),
+            ("slower:5%", 0.9501, False),
             ("slower:5", 0.9501, False),
             ("slower:50", 0.5, True),
             ("slower:50", 0.51, False),
@@ -209,8 +220,8 @@ class TestSeveral:
 
 class TestUnsane:
     @staticmethod
-    def judged(sanity: Sanity, of: Cell = CELL) -> Judged:
-        return Judged(of, RATE, (), None, None, sanity, (), {})
+    def judged(sanity: Sanity, of: Cell = CELL, checks: tuple[str, ...] = ()) -> Judged:
+        return Judged(of, RATE, (), None, None, sanity, checks, {})
 
     def test_too_fast_and_too_slow_are(self) -> None:
         every = [
@@ -222,8 +233,16 @@ class TestUnsane:
         assert list(unsane(every, "run", [UNSANE])) == [Trip(CELL, "run", "unsane"), Trip(OTHER, "run", "unsane")]
         assert list(unsane(every, "run", [SLOWER, UNSANE, UNSANE])) == list(unsane(every, "run", [UNSANE]))
 
+    def test_so_is_what_failed_its_check_though_it_is_not_judged(self) -> None:
+        every = [
+            self.judged("not judged", checks=("unpublished",)),
+            self.judged("not judged", OTHER, ("failed",)),
+            self.judged("not judged", checks=("host_limited",)),
+        ]
+        assert list(unsane(every, "run", [UNSANE])) == [Trip(OTHER, "run", "unsane")]
+
     def test_other_conditions_do_not_ask_for_it(self) -> None:
-        wrong = [self.judged("too slow"), self.judged("too fast")]
+        wrong = [self.judged("too slow"), self.judged("too fast"), self.judged("not judged", checks=("failed",))]
         for gates in ([], [SLOWER, read_gate("slower:5"), ABSENT]):
             assert list(unsane(wrong, "run", gates)) == []
         assert tripped(one(against("slower", 0.5)), [UNSANE]) == []

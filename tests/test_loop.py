@@ -207,12 +207,12 @@ class TestSampling:
         assert summary.half_width < POLICY.target
 
     @pytest.mark.parametrize(("count", "plain"), [(6, 2.5e-5), (7, 3e-5), (9, 3e-5)])
-    def test_fewer_than_ten_samples_are_too_few_to_call_a_drift_one(self, count: int, plain: float) -> None:
-        """As of any so few, their interval allows for it: it is 6.2 times as wide, which is still precise."""
+    def test_fewer_than_ten_that_drift_are_called_so_and_never_precise(self, count: int, plain: float) -> None:
+        """As of any so few, their interval is 6.2 times as wide, which would still be precise."""
         drift = WARM + [CALL * (1 + 1e-5 * i) for i in range(100)]
-        measurement, _ = run(drift, Policy(least_s=0.1 * count))
-        assert (measurement.stop, len(measurement.samples.seconds_per_call)) == ("precision", count)
-        assert codes(measurement) == []
+        measurement, _ = run(drift, Policy(cap_s=0.1 * count))
+        assert (measurement.stop, len(measurement.samples.seconds_per_call)) == ("time_cap", count)
+        assert codes(measurement) == ["autocorrelated"]
         summary = summarise(measurement.samples.seconds_per_call)
         assert summary.half_width == pytest.approx(6.245 * plain, rel=1e-3)
 

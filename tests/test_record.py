@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -33,6 +34,8 @@ from tests.support import CELLS, FAILED, cell, header, measurement
 Factory = pytest.TempPathFactory
 TEXT = st.text(max_size=12)
 POSITIVE = st.floats(min_value=5e-324, allow_infinity=False, allow_nan=False)
+# What a column of samples may hold.
+VALUE = st.floats(1e-18, 1e18, exclude_min=True, exclude_max=True)
 SHAPE = st.builds(Shape, m=st.integers(1, 2**40), n=st.integers(1, 9), k=st.integers(1, 9))
 CELL = st.builds(
     Cell,
@@ -58,8 +61,8 @@ NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 DATA = st.dictionaries(TEXT, st.builds(OperandData, mean=NUMBER, sd=NUMBER, zero_share=NUMBER), max_size=2)
 ALGORITHM = st.dictionaries(TEXT, TEXT | st.integers(-(2**53), 2**53), max_size=2)
 CAVEAT = st.builds(Caveat, code=TEXT, values=st.dictionaries(TEXT, TEXT | NUMBER, max_size=2))
-SAMPLE = st.tuples(POSITIVE, POSITIVE, POSITIVE)
-WARMING = st.tuples(st.integers(1, 10**9), POSITIVE, st.none() | POSITIVE)
+SAMPLE = st.tuples(VALUE, VALUE, VALUE)
+WARMING = st.tuples(st.integers(1, 10**9), VALUE, st.none() | POSITIVE)
 
 
 @st.composite
@@ -225,6 +228,11 @@ DAMAGES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
     "a sample of null": (changed(3, **{S: [None]}), "line 3: Expected `float`, got `null`"),
     "a sample of NaN": (changed(3, **{S: [math.nan]}), "line 3: "),
     "an infinite sample": (instead(3, b"[0.001,", b"[1e999,"), "line 3: "),
+    "a sample of ages": (changed(3, **{S: [1e-3, 1e300]}), "line 3: a call took 1e+300 s"),
+    "a sample of less than light needs": (changed(3, **{S: [1e-3, 1e-320]}), "line 3: a call took 1e-320 s"),
+    "the longest sample": (changed(3, **{S: [1e18]}), "line 3: a call took 1e+18 s"),
+    "the shortest sample": (changed(3, **{S: [1e-18]}), "line 3: a call took 1e-18 s"),
+    "a warm-up of ages": (changed(3, warm_up__seconds_per_call=[1e300, 1.0]), "line 3: a call took 1e+300 s"),
     "a negative warm-up": (changed(3, warm_up__seconds_per_call=[-1.0, 1.0]), "line 3: a call took -1.0 s"),
     "short columns": (changed(2, samples__sm_clock_hz=[1e9]), "line 2: the columns of the samples differ"),
     "a short warm-up": (changed(2, warm_up__calls=[1]), "line 2: the columns of the warm-up differ"),
@@ -263,13 +271,26 @@ class TestDamage:
                 read(path)
             assert "damaged" not in str(raised.value)
 
-    @pytest.mark.parametrize("what", ["missing", "folder"])
-    def test_what_cannot_be_opened(self, what: str, tmp_path: Path) -> None:
-        path = tmp_path if what == "folder" else tmp_path / "missing.jsonl"
+    def test_what_cannot_be_opened(self, tmp_path: Path) -> None:
+        path = tmp_path / "missing.jsonl"
         for read in (read_header, read_lines):
             with pytest.raises(RecordError, match="cannot be read") as raised:
                 read(path)
             assert str(path) in str(raised.value)
+
+    @pytest.mark.parametrize("what", ["folder", "FIFO"])
+    def test_what_is_no_ordinary_file_is_not_opened(
+        self, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A FIFO that nobody writes to would keep its reader waiting for ever."""
+        path = tmp_path / "r.jsonl"
+        path.mkdir() if what == "folder" else os.mkfifo(path)
+        monkeypatch.setattr(Path, "open", lambda *_, **__: pytest.fail("it was opened"))
+        for read in (read_header, read_lines, read_record):
+            with pytest.raises(RecordError, match="is no ordinary file, so no record; ") as raised:
+                read(path)
+            assert str(raised.value).startswith(f"{path}: ")
+            assert raised.value.exit_code == 4
 
     @given(st.integers(0, len(b"".join(VALID)) - 1), st.integers(0, 40), st.binary(max_size=3))
     def test_any_change_is_noticed_or_harmless_but_never_a_crash(

@@ -157,8 +157,8 @@ class TestWritten:
         assert [reading.stop for reading in outcome.readings][1:] == ["duration", "duration"]
 
 
-VALUES = st.floats(5e-324, 1e300)
-ROW = st.tuples(VALUES, VALUES, VALUES, st.floats(0, 1e300), st.floats(0, 1e300))
+VALUES = st.floats(1e-18, 1e18, exclude_min=True, exclude_max=True)
+ROW = st.tuples(VALUES, VALUES, VALUES, *[st.floats(-1e18, 1e18, exclude_min=True, exclude_max=True)] * 2)
 NAMES = Samples.__struct_fields__
 
 
@@ -240,6 +240,9 @@ DAMAGES: Final[dict[str, tuple[bytes, str]]] = {
     "no time": (chunk_line(seconds_per_call=[0.0, 2.0]), "a call took 0.0 s"),
     "negative cycles": (chunk_line(seconds_per_call=GOOD, cycles_per_call=[1.0, -1.0]), "cycles_per_call is -1.0"),
     "no clock": (chunk_line(seconds_per_call=GOOD, sm_clock_hz=[0.0, 1.0]), "sm_clock_hz is 0.0"),
+    "a time of ages": (chunk_line(seconds_per_call=[1.0, 1e300]), "a call took 1e+300 s"),
+    "hardly a clock": (chunk_line(seconds_per_call=GOOD, sm_clock_hz=[1e-320, 1.0]), "sm_clock_hz is 1e-320"),
+    "a sun's watts": (chunk_line(seconds_per_call=GOOD, power_w=[-1e18, 1.0]), "power_w is -1e+18"),
     "an unknown column": (chunk_line(seconds_per_call=GOOD, volts=GOOD), "Object contains unknown field `volts`"),
     "half a line": (chunk_line(seconds_per_call=GOOD)[:90] + b"\n", ""),
 }  # fmt: skip

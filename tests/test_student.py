@@ -3,11 +3,13 @@
 Welch's degrees are an approximation: where three to five values a side scatter alike, equal means are called
 different in less than 5 % of the trials, but in up to 6.4 % where one side scatters four times as much as the
 other, or three stand against eight.
+
+So few samples that a correlation cannot show are called a drift by their order, as one in 300 orders is by chance.
 """
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, permutations
 from statistics import NormalDist
 
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.stats import mean_half_width, pooled_t, student_t, welch
+from bench.stats import drifts, mean_half_width, pooled_t, student_t, summarise, welch
 
 # Two-sided, as printed in the tables of every textbook: 95 % and 99 %.
 TABLE = {
@@ -234,3 +236,63 @@ def test_a_difference_of_five_deviations_is_called_one() -> None:
 def test_the_interval_of_a_mean_covers_it(count: int) -> None:
     covered = share([abs(sum(row) / count - 10) <= mean_half_width(row) for row in rows(7, count)])
     assert 1 - ALLOWED <= covered <= 0.9 + ALLOWED
+
+
+# How many of all pairs may be out of order if so many samples are said to drift.
+OUT_OF_ORDER = {6: 0, 7: 1, 8: 2, 9: 4}
+
+
+def bubbled(n: int, swaps: int) -> list[float]:
+    """Return 1 to n with exactly so many pairs out of order."""
+    order = [float(value) for value in range(1, n + 1)]
+    for at in range(swaps):
+        place = n - 2 - at  # the last goes forward, one place a swap
+        order[place], order[place + 1] = order[place + 1], order[place]
+    return order
+
+
+@pytest.mark.parametrize(("n", "most"), OUT_OF_ORDER.items())
+def test_a_drift_is_so_many_samples_next_to_none_of_which_is_out_of_order(n: int, most: int) -> None:
+    for swaps in range(n):
+        there = bubbled(n, swaps)
+        for samples in (there, there[::-1]):
+            assert drifts(samples) == (swaps <= most)
+            assert summarise(samples).autocorrelated == (swaps <= most)
+
+
+@pytest.mark.parametrize("n", OUT_OF_ORDER)
+@given(data=st.data())
+def test_what_only_rises_or_falls_drifts_however_little(n: int, data: st.DataObject) -> None:
+    steps = st.lists(st.floats(1e-9, 1e3), min_size=n, max_size=n, unique=True)
+    rising = sorted(data.draw(steps))
+    assert drifts(rising)
+    assert drifts(rising[::-1])
+
+
+@pytest.mark.parametrize("n", [6, 7, 8])
+def test_of_all_orders_at_most_three_in_a_thousand_are_a_drift(n: int) -> None:
+    assert 0 < sum(map(drifts, permutations(range(n)))) <= 0.003 * math.factorial(n)
+
+
+@pytest.mark.parametrize("n", OUT_OF_ORDER)
+def test_of_normal_samples_at_most_four_in_a_thousand_are_called_a_drift(n: int) -> None:
+    rows = np.random.default_rng(n).normal(10, 1, (10_000, n)).tolist()
+    assert np.mean([drifts(row) for row in rows]) <= 0.004
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 10, 11, 40])
+def test_fewer_than_six_show_none_and_of_ten_and_more_the_correlation_tells(n: int) -> None:
+    rising = [1.0 + step for step in range(n)]
+    assert not drifts(rising)
+    assert not drifts(rising[::-1])
+
+
+@pytest.mark.parametrize("n", OUT_OF_ORDER)
+def test_what_does_not_move_does_not_drift(n: int) -> None:
+    assert not drifts([1.0] * n)
+
+
+@pytest.mark.parametrize("odd", [[1, 1, 1, 1, 1, 1.01], [1.01, 1, 1, 1, 1, 1, 1, 1], [1.0] * 7])
+def test_a_steady_clock_with_one_odd_sample_does_not_drift(odd: list[float]) -> None:
+    """Equal samples neither rise nor fall."""
+    assert not drifts(odd)

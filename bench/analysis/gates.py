@@ -31,12 +31,12 @@ class Trip(NamedTuple):
 
 def read_gate(text: str) -> Gate:
     """Return the condition that `text` names. Raises InvalidRequest if it is none."""
-    name, colon, number = text.strip().lower().removesuffix("%").strip().partition(":")
+    name, colon, number = text.strip().lower().partition(":")
     if name not in _NAMES or (colon and name != SLOWER):
         message = f"--fail-on {text!r}: must be one of slower, slower:PERCENT, not-comparable, unsane"
         raise InvalidRequest(message)
     try:
-        least = float(number) / 100 if colon else 0.0
+        least = float(number.removesuffix("%")) / 100 if colon else 0.0
     except ValueError:
         least = -1.0
     if not 0 <= least < 1:

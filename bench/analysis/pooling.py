@@ -124,7 +124,9 @@ class Pool:
     def _none_can_be_read(self, label: str) -> RecordError:
         if len(self.damaged) == 1:
             return self.damaged[0]
-        return RecordError(f"{label}: none of its records can be read, {len(self.damaged)} in all; the first: {self.damaged[0]}")
+        return RecordError(
+            f"{label}: none of its records can be read, {len(self.damaged)} in all; the first: {self.damaged[0]}"
+        )
 
 
 def _join(mine: dict[Cell, list[_T]], its: Mapping[Cell, list[_T]]) -> None:
