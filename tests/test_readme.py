@@ -98,3 +98,12 @@ def test_every_workload_backend_and_format_file_is_in_its_dict() -> None:
 def test_its_links_lead_to_files() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_commands_of_its_ci_example_have_these_options() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    found = re.findall(r"\.venv/bin/chipbench (.+?)(?= > |\n      - |$)", block.replace("\n          ", " "))
+    assert [command.split()[0] for command in found] == ["run", "compare"]
+    for command in found:
+        assert CliRunner().invoke(main, [*shlex.split(command), "--help"]).exit_code == 0, command
+        assert CliRunner().invoke(main, [*shlex.split(command), "--no-such", "--help"]).exit_code == 2

@@ -24,7 +24,6 @@ FLOORS: Final = MappingProxyType({"gpu": 0.03, "cpu": 0.15})
 LEAST: Final = 0.005
 ALIKE: Final = 0.03  # two rates are the same if their difference is surely less
 _TAINTS: Final = ("autocorrelated", "bimodal")
-_MIRRORED: Final = MappingProxyType[Verdict, Verdict]({"faster": "slower", "slower": "faster"})
 
 
 class Finding(NamedTuple):
@@ -34,11 +33,6 @@ class Finding(NamedTuple):
     reason: Reason
     ratio: Ratio | None
     values: Mapping[str, float | str] = MappingProxyType({})
-
-    @property
-    def mirrored(self) -> Verdict:
-        """The verdict as it is with a and b swapped."""
-        return _MIRRORED.get(self.verdict, self.verdict)
 
 
 def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
