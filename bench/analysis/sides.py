@@ -11,7 +11,7 @@ from bench.errors import InvalidRequest, RecordError
 from bench.published.chips import Chip
 from bench.published.measured import PublishedMeasurement
 from bench.published.source import did_you_mean
-from bench.records.parallel import by_chunks
+from bench.records.parallel import by_chunks, no_gc
 from bench.records.store import group_of, latest, record_paths
 from bench.units import DTYPES
 from bench.workloads import gemm
@@ -42,15 +42,20 @@ def measured_side(name: str, results: Path, chip_of: ChipOf, suggested: Sequence
         message = "an empty name stands for nothing (an unset variable?); give a record, a folder or a chip"
         raise InvalidRequest(message)
     paths, notes = _paths(name, results, suggested)
+    label = Path(name).name if Path(name).is_file() else name
+    with no_gc():
+        pool = _pooled(paths)
+        side = pool.side(label, chip_of)
+    return Named(side, frozenset(pool.ids), tuple(pool.damaged), (*notes, *_amiss(label, pool)))
+
+
+def _pooled(paths: Sequence[Path]) -> Pool:
     pool = Pool()
     for part in by_chunks(pool_of, paths):
         if not pool.ids.keys().isdisjoint(part.ids):
-            pool = pool_of(paths)  # a copy in another part: only one after the other can they be told
-            break
+            return pool_of(paths)  # a copy in another part: only one after the other can they be told
         pool.extend(part)
-    label = Path(name).name if Path(name).is_file() else name
-    side = pool.side(label, chip_of)
-    return Named(side, frozenset(pool.ids), tuple(pool.damaged), (*notes, *_amiss(label, pool)))
+    return pool
 
 
 def _amiss(label: str, pool: Pool) -> Iterator[str]:

@@ -25,11 +25,11 @@ def by_chunks(work: Callable[[Sequence[Path]], _T], paths: Sequence[Path]) -> li
     """
     count = min(usable_cores(), _MOST_PROCESSES, len(paths))
     if count < 2 or sum(map(_bytes, paths)) < _MANY_BYTES:
-        with _no_gc():
+        with no_gc():
             return [work(paths)]
     size = -(-len(paths) // count)
     first, *others = [paths[start : start + size] for start in range(0, len(paths), size)]
-    with _children(work, others) as connections, _no_gc():
+    with _children(work, others) as connections, no_gc():
         found = [work(first)]
         for connection, chunk in zip(connections, others, strict=True):
             try:
@@ -62,12 +62,12 @@ def _children(
 
 
 def _child(connection: Connection, work: Callable[[Sequence[Path]], object], paths: Sequence[Path]) -> None:
-    with _no_gc():
+    with no_gc():
         connection.send(work(paths))
 
 
 @contextmanager
-def _no_gc() -> Iterator[None]:
+def no_gc() -> Iterator[None]:
     """Do not look for cycles meanwhile: what is read holds none, and looking takes a seventh of the time."""
     was_on = gc.isenabled()
     gc.disable()
