@@ -225,7 +225,8 @@ def ratio_interval(
 def student_t(freedom: float, confidence: float = CONFIDENCE) -> float:
     """Return t such that Student's t with `freedom` degrees of freedom lies within ±t with `confidence`.
 
-    Between whole degrees it is interpolated in 1/freedom, to within 0.5 %. Raises ValueError below one.
+    Between whole degrees it is interpolated in 1/freedom: from three degrees on to within 0.5 %, below too wide (by
+    1.6 % at 2.5, 18 % at 1.5). Raises ValueError below one.
     """
     if freedom < 1:
         message = "Student's t needs a degree of freedom"
@@ -271,7 +272,8 @@ class Difference(NamedTuple):
 def welch(a: Sequence[float], b: Sequence[float]) -> Difference:
     """Return the difference of two means, each of two values or more, with its 95 % interval.
 
-    By Welch's method (Biometrika 34, 1947), which does not take both sides to scatter alike.
+    By Welch's method (Biometrika 34, 1947), which does not take both sides to scatter alike. Of few values it is
+    not exact: 3 and 8 of which the few scatter four times as much miss in 6.3 %, 3 and 3 alike in 3.5 %.
     """
     squares = [variance(values) / len(values) for values in (a, b)]
     total = sum(squares)
