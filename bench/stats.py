@@ -225,8 +225,8 @@ def ratio_interval(
 def student_t(freedom: float, confidence: float = CONFIDENCE) -> float:
     """Return t such that Student's t with `freedom` degrees of freedom lies within ±t with `confidence`.
 
-    Between whole degrees it is interpolated in 1/freedom: from three degrees on to within 0.5 %, below too wide (by
-    1.6 % at 2.5, 18 % at 1.5). Raises ValueError below one.
+    Between whole degrees it is interpolated in 1/freedom: from three degrees on to within 0.5 %, below too wide
+    (by 1.6 % at 2.5, 18 % at 1.5). Raises ValueError below one.
     """
     if freedom < 1:
         message = "Student's t needs a degree of freedom"
