@@ -4,19 +4,18 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 import pytest
-from click.testing import CliRunner
 
-from bench.cli.main import main
 from bench.devices.base import Caveat
 from bench.devices.environment import FLAGGED_VARIABLES
 from bench.measure.measurement import Measurement
 from bench.records.record import SCHEMA, Process, read_lines
 from bench.workloads import gemm
 from bench.workloads.base import Cell
+from tests.command import chipbench
 from tests.support import FAILED, cell, header, measurement, write_record
 
 SCHEMA_1: Final = Path(__file__).resolve().parent / "data" / "schema-1.jsonl"
@@ -27,31 +26,6 @@ H20: Final = {"kind": "gpu", "name": "NVIDIA H20", "chip": "h20-96gb"}
 NOISE: Final = (1, 1.0004, 0.9997, 1.0001, 0.9996, 1.0003, 1, 0.9998)
 THREE: Final = (0.997, 1.0, 1.003)  # three processes, 0.3 % between two
 _IDS: Final = itertools.count()
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        """What was printed, with every run of white space as one space."""
-        return " ".join(self.out.split())
-
-    @property
-    def error(self) -> str:
-        """The one line of an error that nothing went before."""
-        assert self.out == ""
-        (line,) = self.err.splitlines()
-        assert line.startswith("chipbench: ")
-        assert "bug" not in line
-        return line
-
-
-def chipbench(*args: str | Path) -> Answer:
-    result = CliRunner().invoke(main, [str(arg) for arg in args], prog_name="chipbench")
-    return Answer(result.exit_code, result.stdout, result.stderr)
 
 
 def compared(*args: str | Path) -> Any:  # noqa: ANN401 - it is JSON

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import chipbench
 from tests.support import CELLS, header, write_record
-from tests.test_compare_command import chipbench, pair, saved
+from tests.test_compare_command import pair, saved
 
 GPUS = ("h20", "h100")
 

@@ -17,8 +17,9 @@ from bench.records.record import Process, read_lines
 from bench.report.formats import FORMATS
 from bench.workloads import gemm
 from tests import make_simulated
+from tests.command import Answer, chipbench
 from tests.support import CELLS, FAILED, cell, header, measurement, write_record
-from tests.test_compare_command import CPU, GPU, H20, H100, THREE, Answer, chipbench, compared, pair, saved
+from tests.test_compare_command import CPU, GPU, H20, H100, THREE, compared, pair, saved
 
 LINES: Final = read_lines(make_simulated.PATH)
 

@@ -7,42 +7,25 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
 import bench
-from bench.cli.main import main
 from bench.devices.base import Caveat, Spread, Telemetry
 from bench.records.record import Header, Process, read_record
 from bench.report.exported import as_csv, as_json
 from bench.version import VERSION
+from tests.command import Answer, chipbench
 from tests.support import CELLS, FAILED, header, measurement, write_record
 
 TARGETS = ("csv", "json", "pytest-benchmark")
 
 
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The last line on stderr, which is the error's; there is no output beside it."""
-        assert self.out == ""
-        line = self.err.splitlines()[-1]
-        assert line.startswith("chipbench: ")
-        assert "bug" not in line
-        return line
-
-
 def export(*args: str | Path) -> Answer:
-    result = CliRunner().invoke(main, ["results", "export", *map(str, args)], prog_name="chipbench")
-    return Answer(result.exit_code, result.stdout, result.stderr)
+    return chipbench("results", "export", *args)
 
 
 def at(day: int, **more: Any) -> Header:  # noqa: ANN401 - as `header` takes them
@@ -153,8 +136,8 @@ class TestSources:
         bad = [damage(write_record(results, at(day))) for day in (2, 3)]
         answer = export("--to", target, "out.file")
         assert answer.code == 4
-        assert "2 of 3 records cannot be read, so nothing was exported" in answer.error
-        assert "--skip-bad" in answer.error
+        assert "2 of 3 records cannot be read, so nothing was exported" in answer.last_error
+        assert "--skip-bad" in answer.last_error
         for path, line in zip(bad, answer.err.splitlines(), strict=False):
             assert line.startswith(f"{path}: damaged record: line 2")
         assert not Path("out.file").exists()
@@ -174,7 +157,7 @@ class TestSources:
         damage(write_record(results, at(2)))
         answer = export("--to", "csv", "--skip-bad")
         assert answer.code == 4
-        assert "1 of 1 records cannot be read" in answer.error
+        assert "1 of 1 records cannot be read" in answer.last_error
 
     @pytest.mark.parametrize("empty", [False, True])
     def test_no_records(self, results: Path, *, empty: bool) -> None:
@@ -182,7 +165,7 @@ class TestSources:
             results.mkdir()
         answer = export("--to", "csv")
         assert answer.code == 4
-        assert "'chipbench run' makes one" in answer.error
+        assert "'chipbench run' makes one" in answer.last_error
 
     def test_a_record_that_is_not_there(self, results: Path) -> None:
         answer = export("--to", "csv", "--from", "none.jsonl")
@@ -208,8 +191,8 @@ class TestFile:
         Path("out.csv").write_text("precious")
         answer = export("--to", "csv", "out.csv")
         assert answer.code == 7
-        assert "out.csv: exists already" in answer.error
-        assert "--force" in answer.error
+        assert "out.csv: exists already" in answer.last_error
+        assert "--force" in answer.last_error
         assert Path("out.csv").read_text() == "precious"
         assert export("--to", "csv", "out.csv", "--force").code == 0
         assert Path("out.csv").read_text().startswith("path,record,started")
@@ -227,7 +210,7 @@ class TestFile:
         monkeypatch.setattr(os, "fsync", meanwhile)
         answer = export("--to", "csv", "out.csv")
         assert answer.code == 7
-        assert "exists already" in answer.error
+        assert "exists already" in answer.last_error
         assert Path("out.csv").read_text() == "precious"
         assert not left_behind(Path())
 
@@ -255,14 +238,14 @@ class TestFile:
         make(Path("out"))
         answer = export("--to", "csv", "out", "--force")
         assert answer.code == 7
-        assert f"out: {why}" in answer.error
+        assert f"out: {why}" in answer.last_error
 
     def test_no_record_is_replaced_by_an_export(self, results: Path) -> None:
         path = write_record(results, at(1))
         before = path.read_bytes()
         answer = export("--to", "json", "--force", path)
         assert answer.code == 7
-        assert "is one of the records to export" in answer.error
+        assert "is one of the records to export" in answer.last_error
         assert path.read_bytes() == before
 
     @pytest.mark.parametrize("file", ["none/out.csv", "file/out.csv", f"{'x' * 300}.csv", "loop"])
@@ -272,7 +255,7 @@ class TestFile:
         Path("loop").symlink_to("loop")
         answer = export("--to", "csv", file)
         assert answer.code == 7
-        assert f"{file}: cannot be written (" in answer.error
+        assert f"{file}: cannot be written (" in answer.last_error
 
     @pytest.mark.parametrize("force", [[], ["--force"]])
     def test_a_full_disk_leaves_nothing_behind(
@@ -289,7 +272,7 @@ class TestFile:
         monkeypatch.setattr(os, "fsync", full)
         answer = export("--to", "csv", "out.csv", *force)
         assert answer.code == 7
-        assert "cannot be written (No space left on device)" in answer.error
+        assert "cannot be written (No space left on device)" in answer.last_error
         assert (Path("out.csv").read_text() if before else None) == before
         assert Path("out.csv").exists() == bool(before)
         assert not left_behind(Path())
@@ -306,7 +289,7 @@ class TestFile:
         monkeypatch.setattr(Path, "open", refused)
         answer = export("--to", "csv", "out.csv")
         assert answer.code == 7
-        assert "out.csv: cannot be written (Permission denied)" in answer.error
+        assert "out.csv: cannot be written (Permission denied)" in answer.last_error
 
 
 def test_cells_that_failed_are_in_no_document_of_pytest_benchmark(results: Path) -> None:
@@ -318,4 +301,4 @@ def test_cells_that_failed_are_in_no_document_of_pytest_benchmark(results: Path)
     write_record(results / "other", at(4), [measurement(cell, check=FAILED) for cell in CELLS])
     answer = export("--to", "pytest-benchmark", "--from", results / "other")
     assert answer.code == 8
-    assert "no cell that passed its check, and so nothing to compare (3 failed)" in answer.error
+    assert "no cell that passed its check, and so nothing to compare (3 failed)" in answer.last_error

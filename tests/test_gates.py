@@ -90,8 +90,8 @@ class TestReading:
         assert read_gate(f"slower:{percent!r}").least == pytest.approx(percent / 100)
 
 
-def against(verdict: Verdict | None, ratio: float | None = 1.0, reason: Reason = "processes") -> Against:
-    value = None if ratio is None else Ratio(ratio, Interval(ratio * 0.99, ratio * 1.01))
+def against(verdict: Verdict | None, ratio: float = 1.0, reason: Reason = "processes") -> Against:
+    value = Ratio(ratio, Interval(ratio * 0.99, ratio * 1.01))
     return Against(RATE, value, None if verdict is None else Finding(verdict, reason, value))
 
 

@@ -8,44 +8,22 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from bench.cli.main import main
 from bench.devices import environment
 from bench.devices.cpu import CpuBackend, CpuTask
 from bench.errors import BackendUnavailable, Terminated
 from bench.records.record import read_record
 from bench.workloads.base import Cell
+from tests.command import chipbench
 from tests.support import CELLS, FAILED, TINY, cell, header, measurement, raising, write_record
 
 RUN = ("run", "--backend", "cpu")
 FP32 = (*RUN, "--dtype", "fp32", "--size", "64")
 FORMATS = ("table", "md", "csv", "json", "latex", "html")
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def error(self) -> str:
-        """The one line of an error that nothing went before."""
-        assert self.out == ""
-        (line,) = self.err.splitlines()
-        assert line.startswith("chipbench: ")
-        assert "Traceback" not in line
-        assert "bug" not in line
-        return line
-
-
-def chipbench(*args: str | Path) -> Answer:
-    result = CliRunner().invoke(main, [str(arg) for arg in args], prog_name="chipbench")
-    return Answer(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture(autouse=True)

@@ -175,7 +175,7 @@ def _against(cell: Cell, first: Side, a: Estimate | None, side: Side, between: S
     if a.figure is not None or b.figure is not None:
         return _to_peak(cell, first, a, side, b)
     finding = _finding(cell, first, a, side, b, between)
-    return Against(b, finding.ratio or ratio(b, a), finding, clock=_clock(cell, first, side, a, b))
+    return Against(b, finding.ratio, finding, clock=_clock(cell, first, side, a, b))
 
 
 def _finding(

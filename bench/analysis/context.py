@@ -49,7 +49,6 @@ class Context(NamedTuple):
     """What of one record's header bears on comparing it: named values, and the product that they are of."""
 
     product: str
-    chip: str | None
     key: str | None
     settings: Mapping[str, str]
     variables: Mapping[str, str]
@@ -64,7 +63,6 @@ def context_of(header: Header) -> Context:
     codes = frozenset(caveat.code for caveat in header.warnings)
     return Context(
         product=device.chip or device.name,
-        chip=device.chip,
         key=device.key,
         settings=environment.settings,
         variables=environment.flagged,

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from bench.analysis.compare import Against, Comparison
 from bench.analysis.sane import Judged
+from bench.analysis.verdict import Finding
 from bench.errors import InvalidRequest
 from bench.workloads.base import Cell
 
@@ -65,18 +66,15 @@ def tripped(comparison: Comparison, gates: Sequence[Gate]) -> list[Trip]:
 
 def _met(gates: Sequence[Gate], one: Against) -> list[Gate]:
     """Return the first condition that a cell meets, if it meets one."""
-    if one.finding is None:
-        return []
-    verdict, ratio = one.finding.verdict, one.ratio.value if one.ratio else None
-    return [gate for gate in gates if _meets(gate, verdict, ratio)][:1]
+    finding = one.finding
+    return [] if finding is None else [gate for gate in gates if _meets(gate, finding)][:1]
 
 
-def _meets(gate: Gate, verdict: str, ratio: float | None) -> bool:
+def _meets(gate: Gate, finding: Finding) -> bool:
     if gate.name == NOT_COMPARABLE:
-        return verdict == "not comparable"
-    return (
-        gate.name == SLOWER and verdict == "slower" and ratio is not None and ratio <= 1 - gate.least + _ROUNDING
-    )
+        return finding.verdict == "not comparable"
+    lower = finding.ratio.value <= 1 - gate.least + _ROUNDING
+    return gate.name == SLOWER and finding.verdict == "slower" and lower
 
 
 def unsane(found: Sequence[Judged], label: str, gates: Sequence[Gate]) -> Iterator[Trip]:

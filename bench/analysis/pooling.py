@@ -108,17 +108,17 @@ class Pool:
             raise self._none_can_be_read(label)
         (device,) = self.devices.values()
         return Side(
-            label,
-            self.origin,
-            device.name,
-            {cell: found for cell, some in self.rates.items() if (found := pooled(some)) is not None},
-            tuple(self.failed),
-            None if device.chip is None else chip_of(device.chip),
-            device.kind,
-            {cell: geometric_mean(values) for cell, values in self.cycles.items()},
-            {cell: geometric_mean(values) for cell, values in self.clocks.items()},
-            {cell: tuple(texts) for cell, texts in self.algorithms.items()},
-            self.contexts,
+            label=label,
+            kind=self.origin,
+            name=device.name,
+            estimates={cell: found for cell, some in self.rates.items() if (found := pooled(some)) is not None},
+            failed=tuple(self.failed),
+            chip=None if device.chip is None else chip_of(device.chip),
+            device_kind=device.kind,
+            cycles={cell: geometric_mean(values) for cell, values in self.cycles.items()},
+            clocks={cell: geometric_mean(values) for cell, values in self.clocks.items()},
+            algorithms={cell: tuple(texts) for cell, texts in self.algorithms.items()},
+            contexts=self.contexts,
         )
 
     def _none_can_be_read(self, label: str) -> RecordError:

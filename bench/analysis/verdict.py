@@ -23,7 +23,6 @@ FLOORS: Final = MappingProxyType({"gpu": 0.03, "cpu": 0.15})
 # A difference that is sure, but smaller than one cell is measured to, is not called one.
 LEAST: Final = 0.005
 ALIKE: Final = 0.03  # two rates are the same if their difference is surely less
-_TAINTS: Final = ("autocorrelated", "bimodal")
 
 
 class Finding(NamedTuple):
@@ -31,7 +30,7 @@ class Finding(NamedTuple):
 
     verdict: Verdict
     reason: Reason
-    ratio: Ratio | None
+    ratio: Ratio
     values: Mapping[str, float | str] = MappingProxyType({})
 
 
@@ -67,9 +66,11 @@ def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
 
 def _taint(a: Estimate, b: Estimate) -> Reason | None:
     """Return why no verdict may rest on these rates, None if one may."""
-    for code in _TAINTS:
-        if code in a.caveats | b.caveats:
-            return "autocorrelated" if code == "autocorrelated" else "bimodal"
+    caveats = a.caveats | b.caveats
+    if "autocorrelated" in caveats:
+        return "autocorrelated"
+    if "bimodal" in caveats:
+        return "bimodal"
     if a.host_limited or b.host_limited:
         return "host_limited"
     return "few_samples" if a.interval is None or b.interval is None else None

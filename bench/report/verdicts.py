@@ -1,6 +1,5 @@
 """The words for a finding: a few beside the ratio, and the sentence below the table that says what to do."""
 
-from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
 
@@ -8,7 +7,7 @@ from bench.analysis.estimates import ENOUGH_PROCESSES
 from bench.analysis.verdict import ALIKE, LEAST, Finding, Reason
 from bench.report.view import percent
 
-_FEW: Final = f"fewer than {ENOUGH_PROCESSES} processes a side"
+_FEW: Final = f"fewer than {ENOUGH_PROCESSES} processes"
 _SHORT: Final = MappingProxyType[Reason, str](
     {
         "autocorrelated": "its blocks depend on each other",
@@ -22,6 +21,7 @@ _SHORT: Final = MappingProxyType[Reason, str](
     }
 )
 ABSENT: Final = MappingProxyType({"missing": "not measured", "failed": "failed its check"})
+# `{floor}` is the run-to-run difference of such a device.
 _LONG: Final = MappingProxyType[Reason, str](
     {
         "autocorrelated": (
@@ -39,6 +39,21 @@ _LONG: Final = MappingProxyType[Reason, str](
             f"{percent(ALIKE, 1)}; more processes narrow the interval (--processes 5)"
         ),
         "failed": "a device that computes a wrong product is not compared; see 'chipbench results check'",
+        "within_floor": (
+            f"with {_FEW} a side, only a difference beyond {{floor}} is told, which the same code may show from "
+            f"run to run; measure with --processes {ENOUGH_PROCESSES}"
+        ),
+        "beyond_floor": (
+            f"with {_FEW} a side, a verdict means that the whole interval lies beyond the run-to-run {{floor}}"
+        ),
+        "repeats": (
+            f"with {_FEW} on one side, the interval holds how much those of the other differ, and must lie beyond "
+            "the run-to-run {floor}"
+        ),
+        "processes": (
+            f"each process counts as one draw; faster and slower mean that the whole interval lies beyond "
+            f"±{percent(LEAST, 1)}, same that it lies within ±{percent(ALIKE, 1)}"
+        ),
         "published": "of what others published neither interval nor surroundings are known, so no verdict",
     }
 )
@@ -50,7 +65,7 @@ def verdict_text(finding: Finding | None) -> str:
         return ""
     if finding.reason == "context":
         return f"not comparable: {finding.values['differs']}"
-    if finding.verdict == "same" and finding.ratio and finding.ratio.interval:
+    if finding.verdict == "same" and finding.ratio.interval:
         most = max(finding.ratio.interval.hi, 1 / finding.ratio.interval.lo) - 1
         return f"same (within {percent(most, 2)})"
     short = _SHORT.get(finding.reason)
@@ -59,45 +74,6 @@ def verdict_text(finding: Finding | None) -> str:
 
 def explanation(finding: Finding) -> str | None:
     """Return the sentence about what a finding rests on or lacks; None where its differences tell all."""
-    if finding.reason in _MADE:
-        return _MADE[finding.reason](finding)
-    return _LONG.get(finding.reason)
-
-
-def _floor(finding: Finding) -> str:
-    return f"±{percent(float(finding.values['floor']), 2)}"
-
-
-def _within_floor(finding: Finding) -> str:
-    return (
-        f"with {_FEW}, only a difference beyond {_floor(finding)} is told, which the same code may show from run "
-        f"to run; measure with --processes {ENOUGH_PROCESSES}"
-    )
-
-
-def _beyond_floor(finding: Finding) -> str:
-    return f"with {_FEW}, a verdict means that the whole interval lies beyond the run-to-run {_floor(finding)}"
-
-
-def _processes(_finding: Finding) -> str:
-    return (
-        f"each process counts as one draw; faster and slower mean that the whole interval lies beyond "
-        f"±{percent(LEAST, 1)}, same that it lies within ±{percent(ALIKE, 1)}"
-    )
-
-
-def _repeats(finding: Finding) -> str:
-    return (
-        f"with {_FEW.removesuffix(' a side')} on one side, the interval holds how much those of the other differ, "
-        f"and must lie beyond the run-to-run {_floor(finding)}"
-    )
-
-
-_MADE: Final = MappingProxyType[Reason, Callable[[Finding], str]](
-    {
-        "within_floor": _within_floor,
-        "beyond_floor": _beyond_floor,
-        "processes": _processes,
-        "repeats": _repeats,
-    }
-)
+    floor = percent(float(finding.values.get("floor", 0)), 2)
+    sentence = _LONG.get(finding.reason)
+    return None if sentence is None else sentence.format(floor=f"±{floor}")
