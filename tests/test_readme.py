@@ -11,6 +11,9 @@ from click.testing import CliRunner
 
 from bench.cli.main import COMMANDS, main
 from bench.devices import BACKENDS
+from bench.published.chips import Catalogue
+from bench.published.measured import read_published_measurements
+from bench.published.source import shipped_specs
 from bench.report.formats import FORMATS
 from bench.workloads import WORKLOADS
 
@@ -107,3 +110,11 @@ def test_the_commands_of_its_ci_example_have_these_options() -> None:
     for command in found:
         assert CliRunner().invoke(main, [*shlex.split(command), "--help"]).exit_code == 0, command
         assert CliRunner().invoke(main, [*shlex.split(command), "--no-such", "--help"]).exit_code == 2
+
+
+def test_it_counts_what_is_in_specs() -> None:
+    folders = [shipped_specs()]
+    others = read_published_measurements(folders)
+    rates = sum(len(others[chip]) for chip in others)
+    assert f"{rates} rates of {len(others)} chips" in README
+    assert f"({len(Catalogue(folders).ids)} chips, with a source for every figure)" in README

@@ -26,9 +26,9 @@ class Side(NamedTuple):
     """One column of a comparison: a label, what kind of thing it is, and what it offers for each cell.
 
     `cycles` are clock cycles of a call and `clocks` the clock that was held (Hz), where the device tells them; of
-    several processes, means. `algorithms` are what computed the cell, where that is told.
-    `failed` are the cells that were measured but did not pass their check in some process, and `contexts` the
-    surroundings of each record. `chip` is the chip that it is of, None if it is not known to be one.
+    several processes, means. `algorithms` are what computed the cell, where that is told. `failed` are the cells
+    that did not pass their check in some process, and `contexts` the surroundings of each record. `chip` is the
+    chip that it is of, None if it is not known to be one.
     """
 
     label: str

@@ -16,6 +16,7 @@ from bench.workloads.base import Cell
 
 PER_CLOCK: Final = "flop_per_clock_per_sm"
 NOTABLE: Final = 0.01  # share of readings from which on a fault is one
+_HOST_LIMITED: Final = "launch_bound"  # the warning of a host that enqueues too slowly
 ENOUGH_PROCESSES: Final = 3  # fewer do not show how much fresh processes differ
 
 
@@ -42,7 +43,7 @@ class Estimate(NamedTuple):
     @property
     def host_limited(self) -> bool:
         """Whether the host could not enqueue fast enough, so that the rate says nothing of the chip."""
-        return "launch_bound" in self.caveats
+        return _HOST_LIMITED in self.caveats
 
     @property
     def half_width(self) -> float | None:
@@ -86,7 +87,7 @@ def _faults(reading: Reading) -> list[str]:
 
 def is_host_limited(reading: Reading) -> bool:
     """Whether the host, not the device, set the rate of a reading."""
-    return any(caveat.code == "launch_bound" for caveat in reading.warnings)
+    return any(caveat.code == _HOST_LIMITED for caveat in reading.warnings)
 
 
 def pooled(rates: Sequence[Estimate]) -> Estimate | None:
