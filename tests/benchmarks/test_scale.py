@@ -3,6 +3,7 @@
 `pytest -n 0 tests/benchmarks/test_scale.py` needs 6 GB of disk below pytest's temporary folder, and two minutes.
 """
 
+import os
 import random
 import resource
 import subprocess
@@ -80,7 +81,10 @@ def compare(a: Path, b: Path) -> Run:
 
 
 def both_sides(folder: Path, records: int) -> tuple[Path, Path]:
-    return write_side(folder / "a", records // 2, 1), write_side(folder / "b", records // 2, 2)
+    """Write both sides, and wait until they are on disk: what is timed is not what the system still writes."""
+    sides = write_side(folder / "a", records // 2, 1), write_side(folder / "b", records // 2, 2)
+    os.sync()
+    return sides
 
 
 def test_a_hundred_thousand_measurements_in_five_seconds_and_600_megabytes(
