@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Five cells of about two seconds each.
 CELLS = ("--dtype", "fp32", *(part for size in (64, 96, 128, 160, 192) for part in ("--size", str(size))))
 RUN = ("run", "--backend", "cpu", "--quick")
+# Only guards against waiting for ever: on a machine with other work a run of twelve seconds has taken a minute.
+PATIENCE_S = 300.0
 
 
 class Started:
@@ -39,24 +41,24 @@ class Started:
 
     def record(self, finished: int) -> Path:
         """Wait until some record holds this many measurements, and return it."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             for path in self.results.rglob("*.jsonl"):
                 if path.read_bytes().count(b'\n{"kind":"measurement"') > finished - 1:
                     return path
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.02)
-        pytest.fail(f"no record with {finished} cells after 30 s")
+        pytest.fail(f"no record with {finished} cells after {PATIENCE_S:g} s")
 
-    def ends(self, code: int, timeout: float = 30) -> tuple[str, str]:
-        out, err = self.process.communicate(timeout=timeout)
+    def ends(self, code: int) -> tuple[str, str]:
+        out, err = self.process.communicate(timeout=PATIENCE_S)
         assert self.process.returncode == code, err
         assert "Traceback" not in err
         return out, err
 
     def has_gone(self) -> None:
         """Check that soon nothing of this process's group runs any more."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while self.alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert self.alive() == []
@@ -142,7 +144,7 @@ def test_two_runs_in_one_folder_and_two_processes_of_one_run(start: Start) -> No
     """All at once: they share the folder and its key, and nothing else."""
     several = start(*RUN, *CELLS[:4], "--processes", "2", "--format", "json")
     alone = start(*RUN, *CELLS[:4], "--format", "json")
-    document = json.loads(several.ends(0, timeout=60)[0])
+    document = json.loads(several.ends(0)[0])
     (other,) = json.loads(alone.ends(0)[0])["records"]
     assert document["measurements"][0]["processes"] == 2
     paths = [Path(path) for path in document["records"]]
@@ -182,7 +184,7 @@ def test_when_the_parent_is_killed_its_child_ends_too(start: Start) -> None:
     run = start(*RUN, *CELLS, "--processes", "2")
     path = run.record(1)
     run.process.kill()
-    _, err = run.process.communicate(timeout=10)  # ends when the last of them has closed stderr
+    _, err = run.process.communicate(timeout=PATIENCE_S)  # ends when the last of them has closed stderr
     assert "Traceback" not in err
     run.has_gone()
     assert read_lines(path).footer is None
