@@ -199,12 +199,12 @@ def summarise(samples: Sequence[float]) -> Summary:
 
 def _widened(ordered: Sequence[float], centre: float, correlation: float) -> Interval | None:
     """Return the median's interval if neighbouring samples correlate as much as that."""
-    ranks = median_ranks(len(ordered))
-    if ranks is None:
+    plain = median_interval(ordered)
+    if plain is None:
         return None
     rho = min(max(correlation, 0.0), _MOST_DEPENDENT)
     factor = math.sqrt((1 + rho) / (1 - rho))
-    lo, hi = (centre * (ordered[rank] / centre) ** factor for rank in ranks)
+    lo, hi = (centre * (end / centre) ** factor for end in plain)
     return Interval(min(lo, centre), max(hi, centre))
 
 

@@ -1,8 +1,8 @@
 """Rates with what is known of their error: of one process, pooled over several, and of published peaks."""
 
 import math
-from collections.abc import Iterator, Sequence
-from statistics import fmean
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean, geometric_mean
 from typing import Final, NamedTuple
 
 from bench.devices.nvidia.nvml import FAULTS
@@ -114,6 +114,12 @@ def _over_processes(rates: Sequence[Estimate], logs: Sequence[float]) -> Interva
         return Interval(min(i.lo for i in intervals), max(i.hi for i in intervals))
     centre, half_width = fmean(logs), mean_half_width(logs)
     return Interval(math.exp(centre - half_width), math.exp(centre + half_width))
+
+
+def over_processes(values: Iterable[float | None]) -> float | None:
+    """Return the geometric mean of what each process told, as a rate is pooled; None if none told it."""
+    known = [value for value in values if value is not None]
+    return geometric_mean(known) if known else None
 
 
 def pooled_cells(processes: Sequence[Sequence[Reading]]) -> dict[Cell, Estimate]:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import geometric_mean
 from typing import TypeVar
 
 from bench.analysis.compare import Side
 from bench.analysis.context import Context, context_of
-from bench.analysis.estimates import Estimate, measured_rate, pooled
+from bench.analysis.estimates import Estimate, measured_rate, over_processes, pooled
 from bench.devices.base import Device, Origin
 from bench.errors import RecordError
 from bench.published.chips import Chip
@@ -115,8 +114,8 @@ class Pool:
             failed=tuple(self.failed),
             chip=None if device.chip is None else chip_of(device.chip),
             device_kind=device.kind,
-            cycles={cell: geometric_mean(values) for cell, values in self.cycles.items()},
-            clocks={cell: geometric_mean(values) for cell, values in self.clocks.items()},
+            cycles=_over_processes(self.cycles),
+            clocks=_over_processes(self.clocks),
             algorithms={cell: tuple(texts) for cell, texts in self.algorithms.items()},
             contexts=self.contexts,
         )
@@ -127,6 +126,11 @@ class Pool:
         return RecordError(
             f"{label}: none of its records can be read, {len(self.damaged)} in all; the first: {self.damaged[0]}"
         )
+
+
+def _over_processes(by_cell: Mapping[Cell, list[float]]) -> dict[Cell, float]:
+    means = {cell: over_processes(values) for cell, values in by_cell.items()}
+    return {cell: mean for cell, mean in means.items() if mean is not None}
 
 
 def _join(mine: dict[Cell, list[_T]], its: Mapping[Cell, list[_T]]) -> None:

@@ -56,6 +56,11 @@ def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
     return columns
 
 
+def by_library(cell: Cell) -> str:
+    """Return a cell's label, with the library that computed it where one is named."""
+    return f"{cell.label} by {cell.library}" if cell.library else cell.label
+
+
 def rate_columns(rate: Estimate | None) -> dict[str, Any]:
     """Return a rate per second with the ends of its interval; None where there is none."""
     interval = rate.interval if rate else None

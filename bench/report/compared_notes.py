@@ -16,7 +16,7 @@ from bench.analysis.compare import (
 from bench.analysis.context import Difference
 from bench.analysis.efficiency import Excess, excess
 from bench.analysis.estimates import Estimate
-from bench.report.columns import KINDS, source_notes
+from bench.report.columns import KINDS, by_library, source_notes
 from bench.report.excess import EXCESS
 from bench.report.verdicts import explanation
 from bench.report.view import significant
@@ -103,7 +103,7 @@ def _algorithms(comparison: Comparison) -> Iterator[str]:
         mine, its = (each.algorithms.get(row.cell) for each in (first, side))
         if one.finding is not None and mine and its and {*mine} != {*its}:
             ways = " against ".join(" or ".join(texts) for texts in (mine, its))
-            yield f"{row.cell.label} by {row.cell.library}: computed in another way ({ways})"
+            yield f"{by_library(row.cell)}: computed in another way ({ways})"
 
 
 def _above_peak(comparison: Comparison) -> Iterator[str]:
@@ -144,4 +144,4 @@ def _absent(comparison: Comparison) -> Iterator[str]:
 
 
 def _listed(cells: Sequence[Cell]) -> str:
-    return in_short(f"{cell.label} by {cell.library}" if cell.library else cell.label for cell in cells)
+    return in_short(map(by_library, cells))

@@ -1,17 +1,25 @@
 """The view of a run: each cell's rate with its interval, against the published peaks of its chip and of others."""
 
 from collections.abc import Mapping, Sequence
-from statistics import geometric_mean
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from bench.analysis.estimates import Estimate, Ratio, peak_at_clock, pooled_cells, published_peak, ratio
+from bench.analysis.estimates import (
+    Estimate,
+    Ratio,
+    over_processes,
+    peak_at_clock,
+    pooled_cells,
+    published_peak,
+    ratio,
+)
 from bench.devices.base import Telemetry
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
 from bench.report.columns import (
     HOST_LIMITED,
+    KINDS,
     cell_columns,
     cell_texts,
     peak_text,
@@ -25,7 +33,6 @@ from bench.report.wording import failure
 from bench.units import format_si
 from bench.workloads.base import Cell
 
-_ORIGINS: Final = {"measured": "Measured here", "replayed": "Replayed", "simulated": "Simulated"}
 # The versions that the title shows, with what stands before them; the BLAS's own text begins with its name.
 _GPU_VERSIONS: Final = {"driver": "driver", "cuda": "CUDA", "cupy": "CuPy", "cublaslt": "cublasLt"}
 _CPU_VERSIONS: Final = {"numpy": "NumPy", "blas": ""}
@@ -64,12 +71,12 @@ class Shown(NamedTuple):
     @property
     def sm_clock_hz(self) -> float | None:
         """The clock that was held, in Hz: the geometric mean over processes, as the rate is."""
-        return _mean([reading.sm_clock_hz for reading in self.readings if reading.passed])
+        return over_processes(reading.sm_clock_hz for reading in self.readings if reading.passed)
 
     @property
     def cycles_per_call(self) -> float | None:
         """Clock cycles of a call: likewise."""
-        return _mean([r.cycles_per_call for r in self.readings if r.passed])
+        return over_processes(reading.cycles_per_call for reading in self.readings if reading.passed)
 
     @property
     def host_limited(self) -> bool:
@@ -89,7 +96,13 @@ def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
         rows=[[texts[index] for _, texts in columns] for index in range(len(shown))],
         records=[{**_record(run, one), **to} for one, to in zip(shown, _ratios(shown), strict=True)],
         document=_document(run, found, own_chip, against),
-        notes=notes(run.header, run.processes, {one.cell: one.rate for one in shown}, own_chip),
+        notes=notes(
+            run.header,
+            run.processes,
+            {one.cell: one.rate for one in shown},
+            {one.cell: one.sm_clock_hz for one in shown},
+            own_chip,
+        ),
     )
 
 
@@ -109,11 +122,6 @@ def _found(run: Run) -> list[Shown]:
             best[same] = cell
     chosen = set(best.values())
     return [Shown(cell, rates.get(cell), tuple(readings[cell]), cell in chosen) for cell in cells]
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return geometric_mean(known) if known else None
 
 
 def _columns(
@@ -148,7 +156,8 @@ def _title(run: Run) -> str:
     when = header.taken.replace("T", " ").removesuffix("Z")
     source = f" from record {header.replay_of}" if header.replay_of else ""
     chip = f" = {header.device.chip}" if header.device.chip else ""
-    return f"{_ORIGINS[header.origin]}{source}, {when} UTC: {header.device.name}{chip} ({', '.join(parts)})"
+    origin = KINDS[header.origin].capitalize()
+    return f"{origin}{source}, {when} UTC: {header.device.name}{chip} ({', '.join(parts)})"
 
 
 def _rate(one: Shown) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from statistics import geometric_mean
 from typing import Final
 
 from bench.analysis.efficiency import ROUNDING, efficiency, excess
@@ -10,7 +9,7 @@ from bench.analysis.estimates import Estimate, peak_at_clock, published_peak
 from bench.devices.base import Device
 from bench.published.chips import Chip
 from bench.records.record import Header, Reading
-from bench.report.columns import peak_text
+from bench.report.columns import by_library, peak_text
 from bench.report.excess import EXCESS
 from bench.report.sensor_notes import sensor_notes
 from bench.report.view import percent
@@ -28,9 +27,13 @@ Processes = Sequence[Sequence[Reading]]
 
 
 def notes(
-    header: Header, processes: Processes, shown: Mapping[Cell, Estimate | None], own_chip: Chip | None
+    header: Header,
+    processes: Processes,
+    shown: Mapping[Cell, Estimate | None],
+    clocks: Mapping[Cell, float | None],
+    own_chip: Chip | None,
 ) -> list[str]:
-    """Return the notes of a run; `shown` are the cells of the table with their rates.
+    """Return the notes of a run; `shown` are the cells of the table with their rates, `clocks` what they held.
 
     Of a cell that the table leaves out, because another library was faster, only a failure is told.
     """
@@ -42,7 +45,7 @@ def notes(
     found += _in_graphs(readings, shown)
     found += _of_cells(processes, shown)
     found += _capped(header, processes, shown)
-    found += _above_peak(readings, shown, own_chip)
+    found += _above_peak(shown, clocks, own_chip)
     seen = [reading for reading in readings if reading.cell in shown]
     found += sensor_notes(seen, lambda cell: _name(cell, shown))
     missing = len(header.plan.cells) - len({reading.cell for reading in readings})
@@ -73,7 +76,7 @@ def _of_cells(processes: Processes, shown: Mapping[Cell, Estimate | None]) -> It
 def _name(cell: Cell, shown: Mapping[Cell, Estimate | None]) -> str:
     """Return the cell's label, with its library where that does not tell which of the table's rows it is."""
     rows = [one for one in shown if one.label == cell.label]
-    return cell.label if rows == [cell] else f"{cell.label} by {cell.library}"
+    return cell.label if rows == [cell] else by_library(cell)
 
 
 def _capped(header: Header, processes: Processes, shown: Mapping[Cell, Estimate | None]) -> Iterator[str]:
@@ -90,16 +93,11 @@ def _capped(header: Header, processes: Processes, shown: Mapping[Cell, Estimate 
 
 
 def _above_peak(
-    readings: Sequence[Reading], shown: Mapping[Cell, Estimate | None], chip: Chip | None
+    shown: Mapping[Cell, Estimate | None], clocks: Mapping[Cell, float | None], chip: Chip | None
 ) -> Iterator[str]:
     """Say what may explain a rate above its chip's published peak, or above even that at the clock held."""
-    clocks: dict[Cell, list[float]] = {}
-    for one in readings:
-        if one.passed and one.sm_clock_hz is not None:
-            clocks.setdefault(one.cell, []).append(one.sm_clock_hz)
     for cell, rate in shown.items():
-        held = clocks.get(cell)
-        own = efficiency(cell, rate, chip, geometric_mean(held) if held else None)
+        own = efficiency(cell, rate, chip, clocks[cell])
         code = excess(cell, own) if own else None
         if code is not None:
             boost = _at_boost(cell, chip) if code != "at_clock" else ""

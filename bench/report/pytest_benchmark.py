@@ -12,10 +12,10 @@ from bench.measure.measurement import Measurement
 from bench.records.record import Header, Lines, reduce
 from bench.report.columns import cell_columns, rate_columns, unit_of
 from bench.report.exported import warning_codes
-from bench.workloads.base import Cell
+from bench.workloads.base import USUAL, Cell
 
 LAYOUT: Final = "5.3.1"  # the version of pytest-benchmark whose document this is
-_USUAL: Final = {"data": "normal", "regime": "steady", "l2": "rotate", "load": "alone"}
+_USUAL: Final = {**USUAL, "l2": "rotate", "load": "alone"}
 _FENCE: Final = 1.5  # Tukey's: in interquartile ranges beyond the quartiles
 
 
