@@ -1,16 +1,14 @@
 """`chipbench results`: the records that are there."""
 
-import os
-import secrets
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
 import click
 
 from bench.cli.options import CONTEXT, put_out, say, shared_options, show
-from bench.errors import CannotWrite, NothingPassed, RecordError, one_line
+from bench.cli.saving import check_target, save
+from bench.errors import NothingPassed, RecordError
 
 _STDOUT: Final = "-"
 
@@ -89,13 +87,12 @@ def export_records(
     to_stdout = file is None or str(file) == _STDOUT
     paths = _files(sources, results_dir)
     if file is not None and not to_stdout:
-        with _explained(file):
-            _check_target(file, paths, force=force)
+        check_target(file, paths, force=force)
     text = _exported(target, paths, skip_bad=skip_bad)
     if file is None or to_stdout:
         put_out(text)
     else:
-        _save(file, text.encode(), force=force)
+        save(file, text.encode(), force=force)
         say(f"saved  {file}")
 
 
@@ -153,55 +150,3 @@ def _read(paths: Sequence[Path], read: Callable[[Path], _T], *, skip_bad: bool) 
         message = f"{what}, so nothing was exported; {advice}"
         raise RecordError(message)
     return found
-
-
-def _check_target(file: Path, records: Sequence[Path], *, force: bool) -> None:
-    """Raise CannotWrite where it is known before anything is read."""
-    if file.exists() and not file.is_file():
-        message = f"{file}: is {'a folder' if file.is_dir() else 'no ordinary file'}; name a file to write"
-    elif file.resolve() in {path.resolve() for path in records}:
-        message = f"{file}: is one of the records to export; name another file"
-    elif file.exists() and not force:
-        message = _taken(file)
-    else:
-        return
-    raise CannotWrite(message)
-
-
-def _taken(file: Path) -> str:
-    return f"{file}: exists already; name another file, or replace it with --force"
-
-
-def _save(file: Path, content: bytes, *, force: bool) -> None:
-    """Write to a file beside `file` and give it that name when it is whole; through a link, where that leads."""
-    target = file.resolve()
-    own = target.with_name(f".chipbench-{secrets.token_hex(8)}")
-    with _explained(file):
-        try:
-            _write_whole(own, content)
-            if force:
-                own.replace(target)
-            else:
-                target.hardlink_to(own)
-        finally:
-            own.unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    with path.open("xb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-
-
-@contextmanager
-def _explained(file: Path) -> Iterator[None]:
-    """Turn an OSError into CannotWrite, one line."""
-    try:
-        yield
-    except FileExistsError as error:
-        raise CannotWrite(_taken(file)) from error
-    except (OSError, RuntimeError) as error:  # the latter of a loop of links, before Python 3.13
-        reason = getattr(error, "strerror", None) or one_line(error)
-        message = f"{file}: cannot be written ({reason}); check the folder, its permissions and the free space"
-        raise CannotWrite(message) from error
