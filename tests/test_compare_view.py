@@ -49,6 +49,12 @@ class TestAbsent:
         assert f"{b}: failed their check in some process, and are not compared: fp64 64³ by numpy.matmul" in text
         assert f"left out of {a}, as no other side has them: fp64 64³, fp32 96³" in text
 
+    def test_a_side_that_lacks_a_cell_has_its_verdicts_of_the_others(self, tmp_path: Path) -> None:
+        a, b = pair(tmp_path, {"cells": CELLS}, {"cells": CELLS})
+        c = saved(tmp_path / "c", [2.0, 2.01, 2.02], cells=CELLS[:1])
+        lines = chipbench("compare", a, b, c).out.splitlines()
+        assert [line.split("  ")[-1].strip() for line in lines if line.startswith("fp")] == ["slower", "–", "–"]
+
     def test_a_cell_that_failed_in_one_process_of_several_is_named_and_not_in_the_rate(
         self, tmp_path: Path
     ) -> None:

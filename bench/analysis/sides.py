@@ -61,9 +61,9 @@ def _pooled(paths: Sequence[Path]) -> Pool:
 def _amiss(label: str, pool: Pool) -> Iterator[str]:
     """Yield what there is to tell about records that are there twice, or not whole, or not all."""
     if pool.copies:
-        yield f"{label}: {pool.copies} copies of records that are there already count for nothing"
+        yield f"{label}: left out, as copies of records that are there already: {pool.copies}"
     if pool.interrupted:
-        yield f"{label}: {pool.interrupted} of {len(pool.ids)} records are interrupted, so cells may be missing"
+        yield f"{label}: interrupted, so that cells may be missing: {pool.interrupted} of {len(pool.ids)} records"
     for of, here in pool.groups.values():
         if here < of:
             yield f"{label}: holds {here} of the {of} processes of a run"

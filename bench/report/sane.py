@@ -77,7 +77,7 @@ def _rate(one: Judged) -> str:
 def _range(one: Judged) -> str:
     if not one.published:
         return ""
-    least, *_, most = sorted(one.published, key=lambda published: published.rate) * 2
+    least, most = (pick(one.published, key=lambda published: published.rate) for pick in (min, max))
     if len(one.published) == 1:
         return f"{least.value} {least.unit}"
     unit = "" if least.unit == most.unit else f" {least.unit}"
