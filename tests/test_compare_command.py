@@ -289,7 +289,9 @@ class TestNames:
     def test_latest_of_one_process_is_that_record_alone(self, tmp_path: Path) -> None:
         results = saved(tmp_path / "results", [9.0], process=Process(index=0, of=2, group="other"))
         saved(results, [1.0])
-        assert compared("latest", saved(tmp_path / "before"))["sides"][0]["records"] == 1
+        before = saved(tmp_path / "before")
+        assert compared("latest", before)["sides"][0]["records"] == 1
+        assert "more of its processes" not in chipbench("compare", "latest", before).err
 
     def test_a_record_is_not_compared_with_itself(self, tmp_path: Path) -> None:
         folder = saved(tmp_path / "a")

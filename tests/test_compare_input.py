@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.command import chipbench
 from tests.support import CELLS, header, write_record
-from tests.test_compare_command import pair, saved
+from tests.test_compare_command import CPU, pair, saved
 
 GPUS = ("h20", "h100")
 
@@ -94,3 +95,10 @@ def test_a_chip_s_name_before_a_file_of_that_name_is_said(tmp_path: Path) -> Non
     answer = chipbench("compare", "published:h20", "h20")
     assert answer.code == 0
     assert "h20 is the chip; the file or folder of that name is ./h20" in answer.err
+
+
+def test_cells_that_are_called_the_same_are_told_apart_by_what_differs(tmp_path: Path) -> None:
+    (plain,) = CPU
+    a, b = saved(tmp_path / "a"), saved(tmp_path / "b", cells=[msgspec.structs.replace(plain, library="torch.mm")])
+    error = chipbench("compare", a, b).error
+    assert f"{a} has fp32 64³ (library numpy.matmul); {b} has fp32 64³ (library torch.mm)" in error

@@ -242,6 +242,11 @@ def test_a_file_is_read_as_it_was_written(write: Write) -> None:
     assert second.source.title == "A table"
 
 
+def test_one_row_is_a_shape(write: Write) -> None:
+    path = write("[8192, 8192, 8192]", "[1, 7168, 4096]")
+    assert read_measurements(path)[0].shape == (1, 7168, 4096)
+
+
 class Case(NamedTuple):
     """A text of the valid file, what stands there instead, and what the message must name."""
 

@@ -85,6 +85,15 @@ def test_it_says_what_to_check(made: Measurement, checks: str, path: Path) -> No
     assert sane(path, made)[1]["cells"][0]["checks"] == checks
 
 
+@pytest.mark.parametrize(("rate", "sanity"), [(1.09 * 67e12, "not judged"), (1.11 * 67e12, "too fast")])
+def test_of_what_nobody_measured_a_tenth_above_the_published_peak_is_too_fast(
+    rate: float, sanity: str, path: Path
+) -> None:
+    """Of an H100's FP64, 67 TFLOPS on its tensor cores; what clock was held is not known."""
+    (fp64,) = (m.cell for m in LINES.measurements if (m.cell.dtype_name, m.cell.library) == ("fp64", "cublaslt"))
+    assert sane(path, at(rate, fp64))[1]["cells"][0]["sanity"] == sanity
+
+
 def test_what_the_run_warned_of_comes_first(path: Path) -> None:
     warned = (Caveat(code="power_limit", values={"watts": 300.0, "default": 700.0}),)
     slow = msgspec.structs.replace(
