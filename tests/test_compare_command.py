@@ -360,6 +360,14 @@ class TestNames:
             assert [str(path) in skipped.err for path in (first, second)] == [True, True]
             assert sorted(side["records"] for side in json.loads(skipped.out)["sides"]) == [1, 2]
 
+    def test_a_record_that_is_damaged_is_named_with_what_is_wrong(self, tmp_path: Path) -> None:
+        (path,) = saved(tmp_path / "a").rglob("*.jsonl")
+        path.write_text("")
+        for skip in ((), ("--skip-bad",)):
+            answer = chipbench("compare", path, "h20-96gb", *skip)
+            assert answer.code == 4
+            assert f"{path}: damaged record: line 1, the header, is missing" in answer.error
+
     def test_nothing_is_left_of_a_folder_whose_records_are_all_damaged(self, tmp_path: Path) -> None:
         folder, other = saved(tmp_path / "a", [1.0] * 2), saved(tmp_path / "b")
         for path in folder.rglob("*.jsonl"):

@@ -112,6 +112,15 @@ class TestBesideARun:
         assert h20["of_own_peak_at_clock"] is None
         assert run["of_own_peak"] == pytest.approx(run["rate"] / 989.4e12)
 
+    def test_a_share_of_the_own_peak_stands_wherever_a_side_has_the_cell(self) -> None:
+        answer = chipbench("compare", "published:h100", "published:h20", "published:a100", "--format", "md")
+        heading, _, *rows = [line.split("|")[1:-1] for line in answer.out.splitlines() if line.startswith("|")]
+        shares = [index for index, head in enumerate(heading) if head.strip() == "of its published peak"]
+        assert len(shares) == 3
+        last = [row[shares[-1]].strip() for row in rows]
+        assert "" in last or "–" in last, "the A100's squares of one size are not known"
+        assert any("%" in text for text in last)
+
     def test_it_looks_like_its_golden_file(
         self, golden: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -95,6 +95,9 @@ class TestClock:
             {"ratio": 1 / 1.05, "ratio_per_cycle": 1, "first_hz": 1.5e9, "this_hz": 1.5e9 / 1.05}
         )
         assert row["sides"][1]["verdict"] == "slower", "it is slower all the same"
+        c = clocked(tmp_path / "c", 2.1e-3, 1.5e9 / 1.1)
+        moved = compared(a, c)["rows"][0]["sides"][1]["clock_moved"]
+        assert moved["ratio_per_cycle"] == pytest.approx(1.1 / 1.05), "and it needs fewer cycles"
 
     def test_cycles_that_differ_as_much_as_seconds_need_no_such_note(self, tmp_path: Path) -> None:
         a, b = clocked(tmp_path / "a", 2.0e-3, 1.5e9), clocked(tmp_path / "b", 2.1e-3, 1.5e9)

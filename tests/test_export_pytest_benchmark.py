@@ -68,6 +68,12 @@ def test_a_benchmark_says_what_was_measured(tmp_path: Path) -> None:
     assert found["machine_info"]["machines"][0]["versions"]["numpy"] == "2.0"
 
 
+def test_a_document_is_as_old_as_its_newest_record(tmp_path: Path) -> None:
+    days = [f"2026-01-0{day}T03:04:05Z" for day in (2, 4, 3)]
+    paths = [write_record(tmp_path, header(CELLS[:1], ident=f"0a1b2c3{day[9]}", started=day)) for day in days]
+    assert one_document(*paths)["datetime"] == days[1]
+
+
 def test_nothing_names_a_host_or_a_machine(tmp_path: Path) -> None:
     head = header()
     named = msgspec.structs.replace(head, device=msgspec.structs.replace(head.device, host="secret-host"))

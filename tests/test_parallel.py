@@ -1,5 +1,6 @@
 """Many records are read in several processes, to the same result as in one, whatever becomes of them."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,7 @@ import pytest
 
 from bench.analysis.pooling import Pool, pool_of
 from bench.records import parallel
-from bench.records.parallel import by_chunks
+from bench.records.parallel import by_chunks, no_gc
 from tests.support import CELLS, header, write_record
 
 
@@ -48,6 +49,18 @@ def test_much_is_read_in_several_processes_in_order(files: list[Path], many: Non
     found = by_chunks(named, files)
     assert [name for _, names in found for name in names] == [path.name for path in files]
     assert len({process for process, _ in found}) == len(found) == 2
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_garbage_is_collected_afterwards_as_it_was_before(*, on: bool) -> None:
+    was_on = gc.isenabled()
+    (gc.enable if on else gc.disable)()
+    try:
+        with no_gc():
+            assert not gc.isenabled()
+        assert gc.isenabled() == on
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 def test_what_a_killed_process_should_have_read_is_read_here(files: list[Path], many: None) -> None:

@@ -1,6 +1,7 @@
 """`compare --sane`: a run of a known chip against what others measured on it, and what to check."""
 
 import json
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,21 @@ def test_of_what_nobody_measured_a_tenth_above_the_published_peak_is_too_fast(
     assert sane(path, at(rate, fp64))[1]["cells"][0]["sanity"] == sanity
 
 
+@pytest.mark.parametrize(("clock", "rate"), [(1.2e9, 5e14), (2.1e9, 1.2e15)])
+def test_where_the_clock_is_in_doubt_it_says_which_it_was(clock: float, rate: float, path: Path) -> None:
+    sane(path, at(rate, clock=clock))
+    text = " ".join(CliRunner().invoke(main, ["compare", str(path), "--sane"]).stdout.split())
+    assert f"it held {clock / 1e9:.3f} GHz, of 1.980 GHz" in text
+
+
+def test_in_junit_only_what_is_sane_has_passed_and_only_what_was_asked_for_fails(path: Path) -> None:
+    sane(path, at(7.5e14), at(5e14, changed(l2="hot")), at(7.5e14, changed(data="constant")))
+    for gate, second in (([], "skipped"), (["--fail-on", "unsane"], "failure")):
+        done = CliRunner().invoke(main, ["compare", str(path), "--sane", "--format", "junit", *gate])
+        outcomes = [case[0].tag for case in ET.fromstring(done.stdout).iter("testcase")]
+        assert outcomes == ["system-out", second, "skipped"]
+
+
 def test_what_the_run_warned_of_comes_first(path: Path) -> None:
     warned = (Caveat(code="power_limit", values={"watts": 300.0, "default": 700.0}),)
     slow = msgspec.structs.replace(
@@ -115,6 +131,7 @@ FP8 = [one.cell for one in LINES.measurements if one.cell.dtype_name == "fp8"]
         (at(5e14, changed(data="constant")), "unusual"),
         (at(5e14, changed(regime="burst")), "unusual"),
         (at(5e14, check=FAILED), "failed"),
+        (msgspec.structs.replace(at(5e14), warnings=(Caveat(code="launch_bound", values={}),)), "host_limited"),
         (at(1e14, next(one.cell for one in LINES.measurements if one.cell.dtype_name == "int8")), "unpublished"),
         (at(9e14, FP8[0]), "unstated_sums"),
     ],
