@@ -226,6 +226,13 @@ class TestHowSure:
         slow = saved(tmp_path / "c", [1.2])
         assert verdict(a, slow) == ("slower", "beyond_floor")
 
+    def test_beside_a_cpu_a_gpu_has_a_cpu_s_floor(self, tmp_path: Path) -> None:
+        """What the same code shows from run to run is ±15 % there, ±3 % here."""
+        cpu = saved(tmp_path / "cpu")
+        for factor, reason in ((1.1, "within_floor"), (1.2, "beyond_floor")):
+            gpu = saved(tmp_path / f"gpu-{factor}", [factor], device=H100)
+            assert verdict(cpu, gpu)[1] == verdict(gpu, cpu)[1] == reason
+
     def test_one_process_against_three_must_differ_by_more_than_the_floor(self, tmp_path: Path) -> None:
         a, b = pair(tmp_path, {}, {"factors": [1.05]})
         assert verdict(a, b) == ("can't tell", "within_floor")

@@ -3,11 +3,14 @@
 import shutil
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 import pytest
 
 import bench
+from bench.devices.base import Caveat
 from bench.errors import RecordError
+from tests.support import CELLS, header, measurement, write_record
 
 RECORD = Path(__file__).parent / "data" / "readme.jsonl"
 
@@ -28,6 +31,16 @@ def test_every_documented_column_is_there_and_no_other() -> None:
     frame = bench.load_results(RECORD)
     documented = (bench.load_results.__doc__ or "").split("Raises")[0].split("`")[1::2]
     assert sorted(frame.columns) == sorted(documented)
+
+
+def test_only_what_the_host_limited_is_said_to_be(tmp_path: Path) -> None:
+    slow = Caveat(code="launch_bound", values={"enqueue_s": 2e-3, "call_s": 2e-3})
+    made = [measurement(one) for one in CELLS[:3]]
+    made[1] = msgspec.structs.replace(made[1], warnings=(Caveat(code="bimodal", values={}), slow))
+    made[2] = msgspec.structs.replace(made[2], warnings=(Caveat(code="bimodal", values={}),))
+    frame = bench.load_results(write_record(tmp_path, header(CELLS[:3]), made))
+    assert frame["host_limited"].tolist() == [False, True, False]
+    assert frame["warnings"].tolist() == ["", "bimodal launch_bound", "bimodal"]
 
 
 def test_a_folder_is_read_whole_and_a_damaged_file_is_not_skipped(tmp_path: Path) -> None:
