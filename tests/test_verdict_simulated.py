@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 from bench.analysis.estimates import Estimate, measured_rate, pooled
-from bench.analysis.verdict import FLOORS, Verdict, judge
+from bench.analysis.verdict import MARGINS, Verdict, judge
 from bench.measure.loop import measure
 from bench.measure.policy import Policy
 from bench.records.record import reduce
@@ -36,7 +36,7 @@ from tests.test_coverage import POLICIES
 
 BETWEEN: Final = 0.005  # standard deviation between fresh processes
 SLOWER: Final = 0.03
-FLOOR: Final = FLOORS["gpu"]  # the lesser one, so the one that is crossed by chance sooner
+GPU: Final = MARGINS["gpu"]  # the lesser ones, so those that are crossed by chance sooner
 CELL: Final = cell()
 TAINTS: Final = frozenset({"autocorrelated", "bimodal"})
 
@@ -110,7 +110,7 @@ def verdicts(
     said: Counter[Verdict] = Counter()
     for trial in range(trials):
         a, b = side(trial, 0, 0.0), side(trial, 1, slower)
-        finding = judge(a, b, floor=FLOOR)
+        finding = judge(a, b, GPU)
         assert finding.verdict == "can't tell" or not TAINTS & (a.caveats | b.caveats)
         said[finding.verdict] += 1
     return Shares(trials, said)

@@ -9,7 +9,7 @@ from bench.analysis.verdict import Finding, Reason
 from bench.report.verdicts import explanation, verdict_text
 from bench.stats import Interval
 
-VALUES = {"floor": 0.03, "differs": "ecc", "processes_a": 3, "processes_b": 1}
+VALUES = {"floor": 0.15, "least": 0.005, "alike": 0.03, "differs": "ecc", "processes_a": 3, "processes_b": 1}
 TOLD = ("processes", "repeats", "beyond_floor")
 
 
@@ -29,7 +29,8 @@ def test_each_has_a_sentence_with_its_numbers_filled_in(reason: Reason) -> None:
     text = explanation(finding(reason))
     assert text is not None
     assert "{" not in text
-    assert ("±3.0 %" in text) == (reason in {"within_floor", "beyond_floor", "repeats"})
+    assert ("±15 %" in text) == (reason in {"within_floor", "beyond_floor", "repeats"})
+    assert ("0.5 %" in text) == ("3 %" in text) == (reason in {"processes", "interval"})
 
 
 def test_the_surroundings_are_told_by_the_differences_themselves() -> None:

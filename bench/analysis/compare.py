@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 from bench.analysis.context import Context, Difference, differences
 from bench.analysis.efficiency import Efficiency, efficiency
 from bench.analysis.estimates import Estimate, Ratio, published_peak, ratio
-from bench.analysis.verdict import FLOORS, LEAST, Finding, judge
+from bench.analysis.verdict import Finding, judge, margins_of
 from bench.devices.base import Origin
 from bench.errors import RecordError
 from bench.published.chips import Chip
@@ -19,6 +19,7 @@ from bench.workloads.base import Cell, shape_class
 Kind = Origin | Literal["published", "published measurement"]
 _NONE: Final = MappingProxyType[Cell, float]({})
 _MOST_LISTED: Final = 12
+_CLOCK_MOVED: Final = 0.005  # cycles per call of one product vary by less
 MEASURED: Final = ("measured", "replayed", "simulated")
 
 
@@ -188,11 +189,7 @@ def _finding(
         return Finding("not comparable", "failed", ratio(b, a))
     if blocking:
         return Finding("not comparable", "context", ratio(b, a), {"differs": ", ".join(blocking)})
-    return judge(a, b, floor=max(_floor(first), _floor(side)))
-
-
-def _floor(side: Side) -> float:
-    return FLOORS.get(side.device_kind, max(FLOORS.values()))
+    return judge(a, b, margins_of(first.device_kind).widest(margins_of(side.device_kind)))
 
 
 def _to_peak(cell: Cell, first: Side, a: Estimate, side: Side, b: Estimate) -> Against:
@@ -225,7 +222,7 @@ def _clock(cell: Cell, first: Side, side: Side, a: Estimate, b: Estimate) -> Clo
         return None
     moved = ClockMove(b.rate / a.rate, cycles[0] / cycles[1], clocks[0], clocks[1])
     ratios = (moved.rate / moved.per_cycle, moved.clock_b / moved.clock_a)
-    return moved if all(abs(math.log(one)) > LEAST for one in ratios) else None
+    return moved if all(abs(math.log(one)) > _CLOCK_MOVED for one in ratios) else None
 
 
 def _listed(side: Side, sides: Sequence[Side]) -> str:

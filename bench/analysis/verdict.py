@@ -17,12 +17,35 @@ Reason = Literal[
     # of not comparable
     "context", "failed",
 ]  # fmt: skip
-# How much the rate of the same code moves between fresh processes, by kind of device, which fewer than three of
-# them do not show: measured on CPUs as up to ±10 %, known of GPUs as 0.5 % and more, with a margin.
-FLOORS: Final = MappingProxyType({"gpu": 0.03, "cpu": 0.15})
-# A difference that is sure, but smaller than one cell is measured to, is not called one.
-LEAST: Final = 0.005
-ALIKE: Final = 0.03  # two rates are the same if their difference is surely less
+
+
+class Margins(NamedTuple):
+    """How far apart two rates must be, and how close together, before that is said; relative.
+
+    `floor` is how much the rate of the same code moves between fresh processes, which fewer than three of them do
+    not show. `least` is what may have changed between one session and the next, which no number of processes of
+    one session shows, and at least what one cell is measured to. Two rates are the same if their difference is
+    surely less than `alike`.
+    """
+
+    floor: float
+    least: float
+    alike: float
+
+    def widest(self, other: "Margins") -> "Margins":
+        """Return the larger of each."""
+        return Margins(*map(max, self, other))
+
+
+# By kind of device. Fresh processes of the same code were seen to differ by up to ±10 % on CPUs that others share,
+# which therefore is as close as two rates there are told to be, and half of it what sessions may differ by; on a
+# GPU by 0.5 % and more (five on an H200: ±0.9 %).
+MARGINS: Final = MappingProxyType({"gpu": Margins(0.03, 0.005, 0.03), "cpu": Margins(0.15, 0.05, 0.10)})
+
+
+def margins_of(kind: str) -> Margins:
+    """Return the margins of a kind of device; of an unknown one the widest."""
+    return MARGINS.get(kind) or Margins(*map(max, *MARGINS.values()))
 
 
 class Finding(NamedTuple):
@@ -34,12 +57,12 @@ class Finding(NamedTuple):
     values: Mapping[str, float | str] = MappingProxyType({})
 
 
-def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
+def judge(a: Estimate, b: Estimate, margins: Margins) -> Finding:
     """Return whether `b` is faster than `a`, both measured in comparable surroundings.
 
     With three processes or more a side each process is one draw: the interval of the ratio is Welch's, on the
-    logarithms of their rates, and the verdict is faster or slower if it lies beyond ±0.5 % (`LEAST`), same if it
-    lies within ±3 % (`ALIKE`). (Resampling three against three by process, the percentile bootstrap, would call
+    logarithms of their rates, and the verdict is faster or slower if it lies beyond ±`least`, same if it lies
+    within ±`alike`. (Resampling three against three by process, the percentile bootstrap, would call
     two equals different whenever they do not overlap, one time in ten.) With fewer on a side the whole interval
     must lie beyond ±`floor`, the run-to-run difference of such a device; where the other side has three or more,
     it also holds how far the few may lie off by chance (Student's t, pooled). A rate whose samples were
@@ -49,17 +72,17 @@ def judge(a: Estimate, b: Estimate, *, floor: float) -> Finding:
     taint = _taint(a, b)
     if taint is not None:
         return Finding("can't tell", taint, plain)
-    values: dict[str, float | str] = {"processes_a": a.processes, "processes_b": b.processes, "floor": floor}
+    values: dict[str, float | str] = {"processes_a": a.processes, "processes_b": b.processes, **margins._asdict()}
     fewest, most = sorted((a.processes, b.processes))
     if most < ENOUGH_PROCESSES:
-        verdict = _beyond(plain.interval, floor)
+        verdict = _beyond(plain.interval, margins.floor)
         return Finding(verdict, "within_floor" if verdict == "can't tell" else "beyond_floor", plain, values)
     found = _by_process(a, b)
     if fewest < ENOUGH_PROCESSES:
-        verdict = _beyond(found.interval, floor)
+        verdict = _beyond(found.interval, margins.floor)
         return Finding(verdict, "within_floor" if verdict == "can't tell" else "repeats", found, values)
-    verdict = _beyond(found.interval, LEAST)
-    if verdict == "can't tell" and _is_within(found.interval, ALIKE):
+    verdict = _beyond(found.interval, margins.least)
+    if verdict == "can't tell" and _is_within(found.interval, margins.alike):
         verdict = "same"
     return Finding(verdict, "interval" if verdict == "can't tell" else "processes", found, values)
 

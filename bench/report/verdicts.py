@@ -4,7 +4,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.analysis.estimates import ENOUGH_PROCESSES
-from bench.analysis.verdict import ALIKE, LEAST, Finding, Reason
+from bench.analysis.verdict import Finding, Margins, Reason
 from bench.report.view import percent
 
 _FEW: Final = f"fewer than {ENOUGH_PROCESSES} processes"
@@ -21,7 +21,7 @@ _SHORT: Final = MappingProxyType[Reason, str](
     }
 )
 ABSENT: Final = MappingProxyType({"missing": "not measured", "failed": "failed its check"})
-# `{floor}` is the run-to-run difference of such a device.
+# `{floor}`, `{least}` and `{alike}` are the margins of such a device.
 _LONG: Final = MappingProxyType[Reason, str](
     {
         "autocorrelated": (
@@ -35,24 +35,24 @@ _LONG: Final = MappingProxyType[Reason, str](
         "host_limited": "what the host limited says nothing of the device; take larger matrices",
         "few_samples": "a side has fewer than six samples in some process, so no interval; measure it for longer",
         "interval": (
-            f"a difference of less than {percent(LEAST, 1)}, or none, cannot be excluded, nor one of more than "
-            f"{percent(ALIKE, 1)}; more processes narrow the interval (--processes 5)"
+            "a difference of less than {least}, or none, cannot be excluded, nor one of more than {alike}; more "
+            "processes narrow the interval (--processes 5)"
         ),
         "failed": "a device that computes a wrong product is not compared; see 'chipbench results check'",
         "within_floor": (
-            f"with {_FEW} a side, only a difference beyond {{floor}} is told, which the same code may show from "
+            f"with {_FEW} a side, only a difference beyond ±{{floor}} is told, which the same code may show from "
             f"run to run; measure with --processes {ENOUGH_PROCESSES}"
         ),
         "beyond_floor": (
-            f"with {_FEW} a side, a verdict means that the whole interval lies beyond the run-to-run {{floor}}"
+            f"with {_FEW} a side, a verdict means that the whole interval lies beyond the run-to-run ±{{floor}}"
         ),
         "repeats": (
             f"with {_FEW} on one side, the interval holds how much those of the other differ, and must lie beyond "
-            "the run-to-run {floor}"
+            "the run-to-run ±{floor}"
         ),
         "processes": (
-            f"each process counts as one draw; faster and slower mean that the whole interval lies beyond "
-            f"±{percent(LEAST, 1)}, same that it lies within ±{percent(ALIKE, 1)}"
+            "each process counts as one draw; faster and slower mean that the whole interval lies beyond "
+            "±{least}, same that it lies within ±{alike}"
         ),
         "published": "of what others published neither interval nor surroundings are known, so no verdict",
     }
@@ -74,6 +74,6 @@ def verdict_text(finding: Finding | None) -> str:
 
 def explanation(finding: Finding) -> str | None:
     """Return the sentence about what a finding rests on or lacks; None where its differences tell all."""
-    floor = percent(float(finding.values.get("floor", 0)), 2)
     sentence = _LONG.get(finding.reason)
-    return None if sentence is None else sentence.format(floor=f"±{floor}")
+    margins = {name: f"{100 * float(finding.values.get(name, 0)):g} %" for name in Margins._fields}
+    return None if sentence is None else sentence.format(**margins)
