@@ -12,6 +12,7 @@ from bench.devices import cuda, environment
 from bench.devices.base import Task
 from bench.devices.cuda import CudaBackend
 from bench.devices.nvidia import task as task_module
+from bench.devices.nvidia import timed
 from bench.devices.nvidia.gpu import Inventory
 from bench.devices.nvidia.multiply import CUPY, Operands
 from bench.measure.measurement import Measurement
@@ -55,7 +56,7 @@ class Lab:
         monkeypatch.setattr(cuda, "open_backend", self.backend)
         monkeypatch.setattr(cuda, "OwnProcessTask", self._in_this_process)
         monkeypatch.setattr(task_module, "multiplier", self._library)
-        monkeypatch.setattr(task_module, "sleep", lambda _seconds: None)
+        monkeypatch.setattr(timed, "sleep", lambda _seconds: None)
         monkeypatch.setattr("bench.run.planning.fitted", lambda *_args, **_more: self.policy)
         for name in environment.FLAGGED_VARIABLES:
             monkeypatch.delenv(name, raising=False)

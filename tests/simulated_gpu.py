@@ -4,6 +4,7 @@ Arrays are NumPy's, so a library that computes on host pointers (the cublasLt st
 Time passes only where `spend` says so: on the device for each call, and on the host for enqueuing it.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +16,7 @@ import pytest
 from bench.devices.nvidia import task as task_module
 from bench.devices.nvidia.multiply import Call, Operands
 from bench.devices.nvidia.operands import FORMATS, SCALES
-from bench.devices.nvidia.runtime import CaptureFailed, CupyRuntime, Timed
+from bench.devices.nvidia.runtime import CaptureFailed, CupyRuntime, Kernel, Timed
 from bench.devices.nvidia.task import CudaTask
 from bench.errors import BackendUnavailable
 from bench.workloads.base import Cell
@@ -42,6 +43,9 @@ class SimulatedGpu(CupyRuntime):
         self.clock_hz: float | None = CLOCK_HZ
         self.free = free
         self.lost = False
+        self.launched: list[tuple[str, int]] = []
+        self.seconds_of: Callable[[str, int], float] = lambda _name, _block: 1e-3
+        self.stream_work: Callable[..., None] = streamed
         self.captured: list[int] = []
         self.refuse_capture: Callable[[int], bool] = lambda _number: False
         self._captures = 0
@@ -86,6 +90,24 @@ class SimulatedGpu(CupyRuntime):
         # A device that waits for the host takes as long as the host.
         return Timed(max(self.device_s - device, host_s) or 1e-6, host_s, self.clock_hz)
 
+    def kernels(self, source: str, names: Sequence[str]) -> dict[str, Kernel]:
+        """Return kernels that do on host memory what their names say; `seconds_of` a name and block they take."""
+        assert all(re.search(rf"{name.split('_')[0]}##name", source) for name in names)
+        return {name: partial(self._launched, name) for name in names}
+
+    def _launched(self, name: str, grid: tuple[int], block: tuple[int], arguments: tuple[Any, ...]) -> None:
+        *_, count = arguments
+        reached = 4 * grid[0] * block[0]
+        assert count <= reached < count + 4 * block[0], "a launch covers every number, and no block too many"
+        self.launched.append((name, block[0]))
+        self.spend(self.seconds_of(name, block[0]), 5e-6)
+        self.stream_work(name, *arguments[:-1])
+
+    def copy(self, target: Any, source: Any) -> None:  # noqa: ANN401
+        self.launched.append(("memcpy", 0))
+        self.spend(self.seconds_of("memcpy", 0), 5e-6)
+        self.stream_work("copy", source, target)
+
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         self._captures += 1
         if self.refuse_capture(self._captures - 1):
@@ -105,6 +127,15 @@ class SimulatedGpu(CupyRuntime):
 
     def memory(self) -> tuple[int, int]:
         return self.free, 80 << 30
+
+
+def streamed(name: str, a: Any, *rest: Any) -> None:  # noqa: ANN401
+    """Write c = a, or c = a + s·b rounded once, as a kernel of this name does."""
+    if name.startswith("copy"):
+        rest[0][...] = a
+    else:
+        b, scalar, c = rest
+        c[...] = a.astype(np.float64) + float(scalar) * b.astype(np.float64)
 
 
 class SimulatedLibrary:

@@ -17,7 +17,7 @@ from bench.measure.policy import GPU_OVERHEAD_S, Policy
 from bench.published.chips import Catalogue
 from bench.published.source import shipped_specs
 from bench.records.record import encode_line
-from bench.run import planning
+from bench.run import sizing
 from bench.run.planning import Wish, resolve
 from bench.run.request import as_chip
 from bench.run.session import make_header
@@ -121,7 +121,7 @@ class TestOffer:
         assert here.refusal("matmul", "int8") == "cublasLt cannot be used: no library"
 
     def test_no_other_operation_or_library(self) -> None:
-        assert "not copy" in str(backend().refusal("copy", "bf16"))
+        assert "not peer_copy" in str(backend().refusal("peer_copy", "bf16"))
         assert "not numpy.matmul" in str(backend().refusal("matmul", "bf16", "numpy.matmul"))
 
     def test_a_shape_that_a_format_does_not_take_is_named(self) -> None:
@@ -141,8 +141,8 @@ class TestOffer:
 class TestPlan:
     @pytest.fixture(autouse=True)
     def no_probe(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(planning, "default_shape", lambda _seconds, sizes: gemm.square(sizes[-1]))
-        monkeypatch.setattr(planning._Planner, "_seconds", lambda *_: 1e-3)
+        monkeypatch.setattr(gemm, "default_shape", lambda _seconds, sizes: gemm.square(sizes[-1]))
+        monkeypatch.setattr(sizing.Sizer, "seconds", lambda *_: 1e-3)
 
     def test_every_dtype_by_every_library_that_offers_it_and_fp8_both_ways(self) -> None:
         plan, policy, notes = resolve(backend(), Wish())
@@ -175,7 +175,7 @@ class TestPlan:
     def test_a_sweep_leaves_out_what_would_take_too_long_and_says_so(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(planning._Planner, "_seconds", lambda *_: 0.2)  # of 8192³
+        monkeypatch.setattr(sizing.Sizer, "seconds", lambda *_: 0.2)  # of 8192³
         plan, _, notes = resolve(backend(), Wish(dtypes=["fp64"], libraries=[CUBLASLT], sweep=True))
         assert [str(one.shape) for one in plan.cells] == ["1024³", "2048³", "4096³", "8192³"]
         assert notes == ("fp64 16384³ is left out of the sweep: a call would take 1.6 s",)

@@ -144,7 +144,7 @@ class TestRegimes:
         assert kinds == ["header", "samples", "samples", "measurement", "footer"]
 
     def test_thorough_measures_bursts_after_rest_too(self, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bench.run.planning.SWEEP_SIZES", (64,))
+        monkeypatch.setattr("bench.workloads.gemm.SWEEP_SIZES", (64,))
         monkeypatch.setattr(CudaBackend, "defaults", cuda.CudaBackend.defaults._replace(sizes=(64,)))
         answer = lab.run("--dtype", "int8", "--thorough")
         assert answer.code == 0, answer.err
@@ -192,7 +192,7 @@ class TestFaults:
     ) -> None:
         """Before there is a record: the formats that can be measured still are."""
         monkeypatch.setattr(CudaBackend, "defaults", cuda.CudaBackend.defaults._replace(sizes=(64, 96)))
-        monkeypatch.setattr("bench.run.planning.SWEEP_SIZES", (64,))
+        monkeypatch.setattr("bench.workloads.gemm.SWEEP_SIZES", (64,))
         lab.on_prepare = failing_at("bf16", error)
         answer = lab.run(*more, "--dtype", "bf16", "--dtype", "int8", "--library", "cublaslt")
         assert answer.code == 0, answer.err

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.devices.nvidia import task as module
+from bench.devices.nvidia import timed
 from bench.devices.nvidia.cublaslt import NoAlgorithm
 from bench.devices.nvidia.multiply import CUBLASLT
 from bench.devices.nvidia.task import sets_of
@@ -223,6 +223,6 @@ class TestData:
 
 def test_resting_sleeps(bench: TaskBench, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(module, "sleep", slept.append)
+    monkeypatch.setattr(timed, "sleep", slept.append)
     bench.task(cell()).rest(2.0)
     assert slept == [2.0]

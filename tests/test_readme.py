@@ -93,7 +93,7 @@ def test_every_workload_backend_and_format_file_is_in_its_dict() -> None:
         return {path.stem for path in (ROOT / "bench" / folder).glob("*.py")} - {"__init__", "base"}
 
     assert rooms("workloads") == set(WORKLOADS)
-    assert rooms("devices") - {"check", "environment"} == set(BACKENDS)
+    assert rooms("devices") - {"check", "cpu_stream", "environment"} == set(BACKENDS)
     modules = {render.__module__.rsplit(".", 1)[-1] for render in FORMATS.values()}
     assert rooms("report/formats") == modules
 

@@ -157,13 +157,13 @@ class TestCompared:
         assert view.records[1]["ratio_lo"] == second["ratio_lo"]
 
     def test_a_cell_without_a_shape_has_none(self) -> None:
-        copy = Cell(operation="copy", version=1)
+        copy = Cell(operation="copy", version=1, input="fp32", elements=1 << 20)
         sides = (side("a", {copy: rate(1e9)}), side("b", {copy: rate(2e9, None)}))
         row = Row(copy, rate(1e9), (Against(rate(2e9, None), Ratio(2.0, None)),))
         view = compare_view(Comparison(sides, ((),), (row,)))
         (found,) = view.document["rows"]
-        assert (found["shape"], found["unit"], found["sides"][1]["ratio_hi"]) == (None, None, None)
-        assert "1.000 GOP/s ±10 %" in view.rows[0]
+        assert (found["shape"], found["unit"], found["sides"][1]["ratio_hi"]) == (None, "byte_per_s", None)
+        assert "1.000 GB/s ±10 %" in view.rows[0]
 
     def test_notes_name_each_side_what_is_left_out_and_what_failed(self) -> None:
         one = side("a", {BF16.cell: rate(1e14), OTHER: rate(1e14)}, failed=(cpu_cell(96),))
@@ -278,9 +278,10 @@ class TestTable:
         assert (failed["processes"], failed["rate"], failed["half_width"]) == (0, None, None)
         assert (failed["best"], passed["best"], passed["processes"]) == (False, True, 1)
 
-    def test_a_cell_whose_types_have_no_common_name_has_no_rate(self) -> None:
+    def test_a_cell_whose_types_have_no_common_name_has_a_rate_of_operations_and_no_peak(self) -> None:
         view = shown([changed(BF16, cell=replaced(BF16.cell, compute="int32"))])
-        assert column(view, "rate") == ["no rate"]
+        assert column(view, "rate")[0].endswith(" TOP/s")
+        assert column(view, "of its published peak") == [""]
 
     def test_of_the_libraries_the_faster_is_shown_whichever_camefirst_samples(self) -> None:
         for order in ([BF16, BY_CUPY], [BY_CUPY, BF16]):
@@ -367,9 +368,9 @@ class TestColumns:
         assert cell_texts([replaced(one, regime="burst"), replaced(one, regime=None)])[-1][1] == ["burst", ""]
 
     def test_a_cell_without_a_shape_or_format_has_neither(self) -> None:
-        copy = Cell(operation="copy", version=1)
-        assert {cell_columns(copy)[name] for name in "mnk"} == {None}
-        assert unit_of(copy) is None
+        unnamed = Cell(operation="matmul", version=1)
+        assert {cell_columns(unnamed)[name] for name in "mnk"} == {None}
+        assert unit_of(unnamed) is None
 
     def test_a_peak_is_named_where_it_is_not_of_the_cells_own_format(self) -> None:
         figure = peak().figure

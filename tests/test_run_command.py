@@ -15,6 +15,7 @@ import pytest
 
 from bench.devices import environment
 from bench.devices.cpu import CpuBackend, CpuTask
+from bench.devices.cpu_stream import CpuStreamTask
 from bench.errors import BackendUnavailable, Terminated
 from bench.records.record import read_record
 from bench.workloads.base import Cell
@@ -196,7 +197,7 @@ class TestInterrupted:
         prepare = CpuBackend.prepare
         stop = raising(cell(64, "fp32"), error)
 
-        def failing(backend: CpuBackend, one: Cell, seed: int, *, probe: bool = False) -> CpuTask:
+        def failing(backend: CpuBackend, one: Cell, seed: int, *, probe: bool = False) -> CpuTask | CpuStreamTask:
             stop(one)
             return prepare(backend, one, seed, probe=probe)
 

@@ -21,7 +21,7 @@ ENOUGH_PROCESSES: Final = 3  # fewer do not show how much fresh processes differ
 
 
 class Estimate(NamedTuple):
-    """A rate in operations per second. `interval` is None if it has none: a published figure, few samples.
+    """A rate in operations or bytes per second; its `interval` is None of a published figure or of few samples.
 
     `each` are the rates of the processes that it was pooled from. `caveats` are the codes of warnings that some
     process had, with the faults by which sensors explain a slow clock. A published peak has its `figure`, what
@@ -60,14 +60,14 @@ class Ratio(NamedTuple):
 
 def measured_rate(reading: Reading) -> Estimate | None:
     """Return the rate of a reading that passed its check, else None."""
-    summary, flop = reading.summary, reading.cell.flop
-    if not reading.passed or summary is None or not flop:
+    summary, work = reading.summary, reading.cell.work
+    if not reading.passed or summary is None or not work:
         return None
-    rate = flop / summary.median
+    rate = work / summary.median
     codes = frozenset([*(caveat.code for caveat in reading.warnings), *_seen_now(summary), *_faults(reading)])
     if summary.interval is None:
         return Estimate(rate, None, (rate,), caveats=codes)
-    interval = Interval(flop / summary.interval.hi, flop / summary.interval.lo)
+    interval = Interval(work / summary.interval.hi, work / summary.interval.lo)
     return Estimate(rate, interval, (rate,), codes)
 
 
@@ -133,19 +133,22 @@ def pooled_cells(processes: Sequence[Sequence[Reading]]) -> dict[Cell, Estimate]
     return {cell: found for cell, rates in by_cell.items() if (found := pooled(rates)) is not None}
 
 
-def published_peak(chip: Chip, dtype: Dtype) -> Estimate | None:
-    """Return the published dense peak that a matrix multiply in `dtype` is held against, or None."""
-    figure = chip.first_known(dtype.figures)
+def published_peak(chip: Chip, of: Cell | Dtype) -> Estimate | None:
+    """Return the published figure that a cell, or a product in a format, is held against, or None.
+
+    That is the dense peak of a matrix multiply, the memory bandwidth of a copy or triad.
+    """
+    figure = chip.first_known(of.figures)
     value = None if figure is None else figure.in_base_units(figure.value)
     return Estimate(float(value), None, figure=figure) if isinstance(value, int | float) else None
 
 
-def peak_at_clock(chip: Chip, dtype: Dtype, sm_clock_hz: float) -> Estimate | None:
+def peak_at_clock(chip: Chip, of: Cell | Dtype, sm_clock_hz: float) -> Estimate | None:
     """Return the dense peak at the clock that was held: SMs × FLOP per clock and SM × clock; None if not sourced.
 
     The FLOP per clock stand under the name of the published peak that the format is held against.
     """
-    peak = chip.first_known(dtype.figures)
+    peak = chip.first_known(of.figures)
     if peak is None:
         return None
     per_clock = chip.first_known((f"{PER_CLOCK}.{peak.name}",))

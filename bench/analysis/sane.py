@@ -95,13 +95,11 @@ def _is_too_fast(cell: Cell, rate: Estimate, side: Side, chip: Chip, hi: float |
     """Whether the rate exceeds the range, or the peak at the clock held (or, without that, the published one)."""
     if hi is not None and rate.rate > hi and _is_usual(cell):
         return True
-    clock, dtype = side.clocks.get(cell), cell.dtype
-    if dtype is None:
-        return False
-    at_clock = peak_at_clock(chip, dtype, clock) if clock else None
+    clock = side.clocks.get(cell)
+    at_clock = peak_at_clock(chip, cell, clock) if clock else None
     if at_clock is not None:
         return rate.rate > ROUNDING * at_clock.rate
-    peak = published_peak(chip, dtype)
+    peak = published_peak(chip, cell)
     return peak is not None and rate.rate > (1 + ALLOWANCE) * peak.rate
 
 

@@ -17,18 +17,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.published.chips import Catalogue
+    from bench.published.models import Model
     from bench.run.request import Request
     from bench.run.session import Outcome
 
 # What decides the plan, so that a resumed or replayed record, which has its own, cannot take them.
 _PLAN_OPTIONS: Final = (
-    "backend", "source", "dtypes", "sizes", "shapes", "quick", "sweep", "thorough", "sustained", "data",
-    "processes", "identify",
+    "backend", "source", "workload", "model", "elements", "dtypes", "sizes", "shapes", "quick", "sweep",
+    "thorough", "sustained", "data", "processes", "identify",
 )  # fmt: skip
 _FLAGS: Final = {"source": "from", "dtypes": "dtype", "sizes": "size", "shapes": "shape"}
+_MOST: Final = 10**15
 _BEST: Final = "best"
 _BOTH: Final = "both"
-_LIBRARIES: Final = (_BEST, _BOTH, "cublaslt", "cupy.matmul")
+_LIBRARIES: Final = (_BEST, _BOTH, "cublaslt", "cupy.matmul", "kernel", "memcpy")
+_WORKLOADS: Final = ("gemm", "skinny", "stream", "llm")
 _WORTH_SAYING_S: Final = 120.0
 _DEFAULT_RESULTS: Final = Path("results")
 
@@ -46,6 +49,8 @@ class _Size(click.ParamType[int]):
             self.fail(f"{value!r} is not a whole number", param, ctx)
         if size != number or size < 1:
             self.fail(f"{value} is not a whole number above 0", param, ctx)
+        if size > _MOST:
+            self.fail(f"{value} is more than any machine holds", param, ctx)
         return size
 
 
@@ -81,6 +86,20 @@ class _Seconds(click.FloatRange):
     default="auto",
     show_default=True,
     help="What to measure; auto takes the best that runs here.",
+)
+@click.option(
+    "--workload",
+    type=click.Choice(_WORKLOADS),
+    default="gemm",
+    show_default=True,
+    help="Square products, products of 1 to 8192 rows, copies through memory, or a model's products.",
+)
+@click.option("--model", metavar="ID", help="The model of workload llm, such as deepseek-r1 or llama-3-70b.")
+@click.option(
+    "--elements",
+    type=_Size(),
+    metavar="N",
+    help="FP32 numbers in each array of workload stream; far above a cache.",
 )
 @click.option(
     "--dtype", "dtypes", multiple=True, type=click.Choice(list(DTYPES)), help="Number format; repeatable."
@@ -145,6 +164,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - Cl
       chipbench run --quick --format json
       chipbench run --dtype fp32 --size 1024 --size 4096
       chipbench run --dtype bf16 --sustained 60
+      chipbench run --workload stream
+      chipbench run --workload llm --model deepseek-r1 --quick
       chipbench run --resume results/cpu-…/….jsonl
     """  # noqa: D301 - \b is Click's mark for a block to keep
     from bench.run.session import stop_on_signals  # noqa: PLC0415 - `--help` must not load it
@@ -174,8 +195,10 @@ def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue") -
     if options["quick"] and options["sustained"] is not None:
         message = "--quick and --sustained contradict each other; leave one out"
         raise click.UsageError(message)
+    _check_workload(options, given)
     squares = [(size, size, size) for size in options["sizes"]]
     wish = Wish(
+        workload=options["workload"],
         dtypes=options["dtypes"],
         shapes=[Shape(m=m, n=n, k=k) for m, n, k in (*squares, *options["shapes"])],
         libraries=() if options["library"] in {_BEST, _BOTH} else (options["library"],),
@@ -184,6 +207,8 @@ def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue") -
         sweep=options["sweep"],
         thorough=options["thorough"],
         sustained_s=options["sustained"],
+        model=_model(options),
+        elements=options["elements"],
     )
     return Request(
         tool=VERSION,
@@ -195,6 +220,40 @@ def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue") -
         results=None if replaying and "results_dir" not in given else options["results_dir"],
         identify=options["identify"],
     )
+
+
+# What each workload but gemm takes of the options that choose cells.
+_TAKES: Final = {
+    "skinny": {"dtypes", "shapes", "data", "sustained"},
+    "stream": {"elements", "data", "sustained"},
+    "llm": {"model", "dtypes", "data", "sustained"},
+}
+_CHOOSING: Final = {"dtypes", "sizes", "shapes", "sweep", "thorough", "data", "sustained", "model", "elements"}
+
+
+def _check_workload(options: dict[str, Any], given: set[str]) -> None:
+    """Refuse options that the workload has no use for, and llm without a model."""
+    workload = options["workload"]
+    clash = (given & _CHOOSING) - _TAKES.get(workload, _CHOOSING - {"model", "elements"})
+    _refuse(clash, f"workload {workload} does not take them")
+    if workload == "llm" and options["model"] is None:
+        message = "workload llm needs --model, such as --model deepseek-r1"
+        raise click.UsageError(message)
+    if workload == "skinny" and len(options["shapes"]) > 1:
+        message = "workload skinny takes n and k from one --shape; leave out the others"
+        raise click.UsageError(message)
+
+
+def _model(options: dict[str, Any]) -> "Model | None":
+    if options["model"] is None:
+        return None
+    from bench.published.models import read_models  # noqa: PLC0415 - only where asked for
+    from bench.published.source import specs_folders  # noqa: PLC0415
+
+    models = read_models(specs_folders(options["specs_dir"]))
+    if models.overridden:
+        say(f"{options['specs_dir']} overrides: {', '.join(models.overridden)}")
+    return models.find(options["model"])
 
 
 def _of_plan(options: dict[str, Any], given: set[str]) -> set[str]:

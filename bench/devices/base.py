@@ -15,12 +15,15 @@ Origin = Literal["measured", "replayed", "simulated"]
 class CellDefaults(NamedTuple):
     """What a backend fills into a cell: the libraries that multiply, and how calls use the cache.
 
-    `sizes` are the square sizes from which a run without one chooses, small to large.
+    `sizes` are the square sizes from which a run without one chooses, small to large. `streams` are what copies
+    and triads are done by, and `elements` the numbers in each array of theirs, far too many for any cache.
     """
 
     libraries: tuple[str, ...]
     l2: L2Mode
     sizes: tuple[int, ...]
+    streams: tuple[str, ...] = ()
+    elements: int = 0
 
 
 class Caveat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,7 +99,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `rows_error` is the worst of `rows` whole rows, to stay within `tolerance`; `product_error` the worst row
     of D·r against A·(B·r) with a random vector r, over the whole matrix, to stay within five times that. None
-    stands for an infinite error: the output held something that is not a number.
+    stands for an infinite error: the output held something that is not a number. Of a copy or a triad a row is a
+    part of the array, and `product_error` its worst number over the root mean square of all.
     """
 
     passed: bool

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from bench.devices.base import Check
 from bench.workloads.base import Cell
+from bench.workloads.stream import SCALAR
 
 ROWS: Final = 64
 # The largest ‖d−ref‖/‖ref‖ of a row that a correct kernel of this format may show. Far over rounding, far
@@ -25,6 +26,9 @@ _FAST_FP8: Final = 3e-2  # Hopper's fast accumulation keeps 13 bits or so of a p
 PRODUCT_FACTOR: Final = 5.0
 _EXACT: Final = 1e-12  # what D·r itself rounds where D is exact
 _CHUNK: Final = 512
+# Numbers of a stream that are looked at together: on a CPU few, so that their copies stay in the heap.
+_PART, _DEVICE_PART = 1 << 18, 1 << 22
+_TRIAD: Final = 5e-7
 
 Matrix = npt.NDArray[Any]
 
@@ -83,6 +87,49 @@ def check_product(a: Held, bt: Held, d: Held, *, tolerance: float, seed: int, xp
         rows_error=_finite(rows_error),
         product_error=_finite(product_error),
     )
+
+
+def check_stream(operation: str, a: Matrix, b: Matrix | None, c: Matrix, *, xp: Any = np) -> Check:  # noqa: ANN401
+    """Return how far `c` is from a copy of `a`, which is exact, or from the triad a + s·b, computed in FP64.
+
+    Every number is looked at: `rows_error` is the worst part's ‖c−ref‖/(‖a‖² + ‖s·b‖²)^½, since a + s·b may cancel,
+    `product_error` the worst number's error over the root mean square of those norms. Rounding once (a fused
+    multiply and add) or twice costs at most 6e-8 of a number each time.
+    """
+    tolerance = 0.0 if operation == "copy" else _TRIAD
+    step = _PART if xp is np else _DEVICE_PART
+    part_errors, largest, squares = [], 0.0, 0.0
+    for start in range(0, c.shape[0], step):
+        part = slice(start, start + step)
+        right = a[part].astype(np.float64)
+        norm = float(xp.linalg.norm(right))
+        if b is not None:
+            scaled = SCALAR * b[part].astype(np.float64)
+            norm = math.hypot(norm, float(xp.linalg.norm(scaled)))
+            right += scaled
+        wrong = c[part] - right
+        part_errors.append(_quotient(float(xp.linalg.norm(wrong)), norm))
+        largest, squares = max(largest, _number(float(xp.max(xp.abs(wrong))))), squares + norm * norm
+    rows_error = max(part_errors)
+    product_error = _quotient(largest, math.sqrt(squares / c.shape[0]))
+    return Check(
+        passed=rows_error <= tolerance and product_error <= PRODUCT_FACTOR * tolerance,
+        tolerance=tolerance,
+        rows=len(part_errors),
+        rows_error=_finite(rows_error),
+        product_error=_finite(product_error),
+    )
+
+
+def _quotient(error: float, scale: float) -> float:
+    """Return error / scale; 0/0 is no error, anything else that is not finite is an infinite one."""
+    if error == 0 and math.isfinite(scale):
+        return 0.0
+    return error / scale if math.isfinite(error) and 0 < scale < math.inf else math.inf
+
+
+def _number(value: float) -> float:
+    return math.inf if math.isnan(value) else value
 
 
 def worst(checks: list[Check]) -> Check:

@@ -24,12 +24,16 @@ from bench.devices.base import (
     PlainTask,
 )
 from bench.devices.check import Matrix, check_product, plain, tolerance_of, worst
+from bench.devices.cpu_stream import LIBRARY as STREAM
+from bench.devices.cpu_stream import CpuStreamTask, default_elements
 from bench.units import DTYPES, STORED_BYTES
-from bench.workloads.base import Cell
+from bench.workloads.base import STREAMS, Cell
+from bench.workloads.stream import DTYPE
 
 _TYPES: Final[Mapping[str, type[np.float64] | type[np.float32]]] = MappingProxyType(
     {"fp64": np.float64, "fp32": np.float32}
 )
+_STREAM_CHECK_BYTES: Final = 1 << 27  # three parts in FP64
 _BUSY: Final = 0.1  # of all processor time; other work of this size moves a rate by about as much
 _NO_BLAS: Final = "no BLAS multiplies {0} on a CPU, NumPy would do it with scalar loops"
 _WRAPS: Final = "no BLAS multiplies {0} on a CPU, and NumPy's own loop wraps at 8 bits"
@@ -102,7 +106,13 @@ class CpuBackend:
     origin: Origin = "measured"
     # One set of operands: a CPU's matrix multiply is bound by arithmetic at the sizes offered, and the last
     # level's true share is not to be had on a virtual machine.
-    defaults = CellDefaults(libraries=("numpy.matmul",), l2="hot", sizes=(512, 1024, 2048, 4096, 8192))
+    defaults = CellDefaults(
+        libraries=("numpy.matmul",),
+        l2="hot",
+        sizes=(512, 1024, 2048, 4096, 8192),
+        streams=(STREAM,),
+        elements=default_elements(),
+    )
 
     def __init__(self) -> None:
         self._cold = True
@@ -149,8 +159,10 @@ class CpuBackend:
 
     def refusal(self, operation: str, dtype: str, library: str | None = None) -> str | None:
         """Return why NumPy's BLAS cannot multiply in `dtype`, or None for fp32 and fp64."""
+        if operation in STREAMS:
+            return _no_stream(dtype, library)
         if operation != "matmul":
-            return f"the CPU backend measures matmul only, not {operation}"
+            return f"the CPU backend measures matmul, copy and triad, not {operation}"
         if library not in (None, *self.defaults.libraries):
             return f"the CPU backend multiplies with {', '.join(self.defaults.libraries)} only, not {library}"
         if DTYPES[dtype].name in _TYPES:
@@ -162,7 +174,9 @@ class CpuBackend:
         return None
 
     def bytes_needed(self, cell: Cell) -> int:
-        """Return the bytes of the three matrices and of the parts that are copied to FP64 to check them."""
+        """Return the bytes of the matrices, or of a stream's arrays, and what is copied to FP64 to check them."""
+        if cell.operation in STREAMS:
+            return int(cell.bytes_moved + _STREAM_CHECK_BYTES)
         shape = cell.shape
         if shape is None:
             return 0
@@ -174,11 +188,18 @@ class CpuBackend:
         """Return the memory that is available now."""
         return env.bytes_free()
 
-    def prepare(self, cell: Cell, seed: int, *, probe: bool = False) -> CpuTask:
+    def prepare(self, cell: Cell, seed: int, *, probe: bool = False) -> CpuTask | CpuStreamTask:
         """Allocate and fill the operands of `cell`."""
-        task = CpuTask(cell, seed, cold=self._cold)
+        task = (CpuStreamTask if cell.operation in STREAMS else CpuTask)(cell, seed, cold=self._cold)
         self._cold = self._cold and probe
         return task
+
+
+def _no_stream(dtype: str, library: str | None) -> str | None:
+    """Return why the CPU backend does not stream numbers of a format, or with a library."""
+    if dtype != DTYPE:
+        return f"copy and triad are of {DTYPE}, not {dtype}"
+    return None if library in (None, STREAM) else f"the CPU backend copies with {STREAM} only, not {library}"
 
 
 def open_backend() -> CpuBackend:

@@ -29,10 +29,12 @@ from bench.devices.nvidia.requirements import (
     version_text,
 )
 from bench.devices.nvidia.runtime import CupyRuntime
+from bench.devices.nvidia.stream import KERNEL, MEMCPY, StreamTask
 from bench.devices.nvidia.task import CudaTask, checking_bytes, sets_of
 from bench.devices.nvidia.watch import Watcher
 from bench.errors import BackendUnavailable, one_line
-from bench.workloads.base import Cell
+from bench.workloads.base import STREAMS, Cell
+from bench.workloads.stream import DTYPE, GPU_ELEMENTS
 
 # The compute capability from which a format is multiplied by units of its own.
 _LEAST_CAPABILITY: Final = MappingProxyType(
@@ -48,6 +50,7 @@ _NOT_BY_CUPY: Final = MappingProxyType(
         "nvfp4": "has no FP4 arrays",
     }
 )
+_STREAM_CHECK_BYTES: Final = 1 << 30  # filling and checking, part by part, in FP64
 _RESERVED_BYTES: Final = 1 << 30
 _TF32_SWITCH: Final = "CUPY_TF32"  # read once by CuPy: with 1 it computes FP32 products in TF32
 
@@ -61,7 +64,13 @@ class CudaBackend:
 
     name = "cuda"
     origin: Origin = "measured"
-    defaults = CellDefaults(libraries=(CUBLASLT, CUPY), l2="rotate", sizes=(2048, 4096, 8192))
+    defaults = CellDefaults(
+        libraries=(CUBLASLT, CUPY),
+        l2="rotate",
+        sizes=(2048, 4096, 8192),
+        streams=(KERNEL, MEMCPY),
+        elements=GPU_ELEMENTS,
+    )
 
     def __init__(
         self, runtime: CupyRuntime, watcher: Watcher | None, *, other_processes: int | None = None
@@ -124,8 +133,10 @@ class CudaBackend:
 
     def refusal(self, operation: str, dtype: str, library: str | None = None) -> str | None:
         """Return why this chip, or this library on it, does not multiply in `dtype`."""
+        if operation in STREAMS:
+            return self._no_stream(operation, dtype, library)
         if operation != "matmul":
-            return f"the CUDA backend measures matmul only, not {operation}"
+            return f"the CUDA backend measures matmul, copy and triad, not {operation}"
         least = _LEAST_CAPABILITY.get(dtype, (0, 0))
         if self._capability < least:
             return (
@@ -138,6 +149,16 @@ class CudaBackend:
         if not reasons:
             return f"the CUDA backend multiplies with {' or '.join(self.defaults.libraries)}, not {library}"
         return None if None in reasons else reasons[0]
+
+    def _no_stream(self, operation: str, dtype: str, library: str | None) -> str | None:
+        """Return why this backend does not stream numbers of a format, or with a library."""
+        if dtype != DTYPE:
+            return f"copy and triad are of {DTYPE}, not {dtype}"
+        if library == MEMCPY and operation != "copy":
+            return f"{MEMCPY} copies, and adds nothing"
+        if library in (None, *self.defaults.streams):
+            return None
+        return f"the CUDA backend copies with {' or '.join(self.defaults.streams)}, not {library}"
 
     def _refusal_of(self, library: str, dtype: str) -> str | None:
         if library == CUPY:
@@ -157,6 +178,8 @@ class CudaBackend:
 
     def bytes_needed(self, cell: Cell) -> int:
         """Return the bytes of all operand sets, the workspace, and what filling and checking take."""
+        if cell.operation in STREAMS:
+            return cell.bytes_moved + _STREAM_CHECK_BYTES
         if cell.shape is None:
             return 0
         operands = sets_of(cell, self._l2_bytes) * cell.bytes_moved
@@ -181,6 +204,8 @@ class CudaBackend:
             return OwnProcessTask(self.name, cell, seed, variables, cold=cold, alive=self._runtime.synchronize)
         if self._watcher is not None and not probe:
             self._watcher.start()
+        if cell.operation in STREAMS:
+            return StreamTask(self._runtime, cell, seed, cold=cold, watcher=self._watcher)
         sets = sets_of(cell, self._l2_bytes)
         return CudaTask(self._runtime, cell, seed, sets=sets, cold=cold, watcher=self._watcher)
 

@@ -108,6 +108,26 @@ def bytes_free() -> int | None:
     return int(found[1]) * 1024 if found else None
 
 
+def last_level_cache_bytes() -> int | None:
+    """Return the size of the processor's last level of cache as Linux tells it; None if it does not.
+
+    On a virtual machine that is the host's, of which others may have their share.
+    """
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        found = re.fullmatch(r"(\d+)([KM])\s*", _text_of(path))
+        if found:
+            sizes.append(int(found[1]) << (10 if found[2] == "K" else 20))
+    return max(sizes, default=None)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return ""
+
+
 def cuda_driver_version() -> int | None:
     """Return the newest CUDA version that the installed NVIDIA driver supports (13000 is 13.0), None without.
 

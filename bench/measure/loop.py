@@ -226,13 +226,23 @@ def _are_alike(blocks: Sequence[Block], window: int, limit: float) -> bool:
 
 
 def _clocks(blocks: Sequence[Block], telemetry: Telemetry | None) -> Iterator[Caveat]:
-    """Yield that the clock counted on the chip and the sensor's differ by more than coarse steps explain."""
+    """Yield that the clock counted on the chip and the sensor's differ by more than coarse steps explain.
+
+    With how much blocks differed in seconds and cycles: if seconds moved and cycles did not, the count is right.
+    """
     counted = column([block.sm_clock_hz for block in blocks])
-    if counted is None or telemetry is None or telemetry.sm_clock_hz is None:
+    cycles = column([block.cycles_per_call for block in blocks])
+    if counted is None or cycles is None or telemetry is None or telemetry.sm_clock_hz is None:
         return
     here, sensor = median(counted), telemetry.sm_clock_hz.median
     if abs(here - sensor) > _CLOCKS_AGREE * here:
-        yield Caveat(code="clocks_disagree", values={"counted": here, "sensor": sensor})
+        seconds = [block.seconds_per_call for block in blocks]
+        spreads = {"seconds_spread": _spread(seconds), "cycles_spread": _spread(cycles)}
+        yield Caveat(code="clocks_disagree", values={"counted": here, "sensor": sensor, **spreads})
+
+
+def _spread(values: Sequence[float]) -> float:
+    return (max(values) - min(values)) / median(values)
 
 
 def _caveats(warm_up: WarmUp, summary: Summary) -> tuple[Caveat, ...]:

@@ -18,7 +18,14 @@ Grade = Literal["vendor", "device", "paper", "analyst", "reseller", "derived", "
 Seen = Literal["original", "mirror", "quoted", "device-reported", "second-hand", "unverified"]
 
 # What is read of a specs folder.
-_READ: Final = ("chips/*.toml", "aliases.toml", "rules/*.toml", "timeline.toml", "published/*.toml")
+_READ: Final = (
+    "chips/*.toml",
+    "aliases.toml",
+    "rules/*.toml",
+    "timeline.toml",
+    "published/*.toml",
+    "models/*.toml",
+)
 # A number in a file, in whatever unit, lies between these; beyond is a slip of the pen.
 SMALLEST, LARGEST = 1e-18, 1e18
 _PACKAGE: Final = Path(__file__).resolve().parent.parent

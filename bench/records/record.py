@@ -20,9 +20,10 @@ from bench.workloads.base import Cell, Plan
 # 2 (0.2.0): `samples` lines; a measurement's search and telemetry, power and temperature of its samples; what a
 #   GPU is identified by; the policy's search, rest and settling. Lines of schema 1 are read as they are.
 # 3 (0.3.0): the policy's least sampling time (of older ones: 0); `autocorrelated` counts effective samples.
+# 4 (0.4.0): `elements` of a copy's or a triad's cell, and the plan's `model`.
 # Readers refuse fields that they do not know, so every new one takes a new number here and one old file in
 # tests/data/; where a meaning changes, also a function that turns old lines into new ones.
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 _MAY_BE_ZERO: Final = ("power_w", "temperature_c")  # sensors lie, and are recorded as they do
 _SMALLEST, _LARGEST = 1e-18, 1e18  # no seconds, cycles, hertz or watts of a call are beyond
 _COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}

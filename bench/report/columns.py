@@ -9,7 +9,7 @@ from bench.analysis.estimates import Estimate, Ratio
 from bench.published.figures import Figure
 from bench.published.measured import PublishedMeasurement
 from bench.report.view import Column, significant
-from bench.workloads.base import USUAL, Cell
+from bench.workloads.base import STREAMS, USUAL, Cell
 
 # How each kind of rate is called, everywhere: what was measured here, what others did, and what is only a sheet's.
 KINDS: Final = MappingProxyType[Kind, str](
@@ -22,16 +22,19 @@ KINDS: Final = MappingProxyType[Kind, str](
     }
 )
 HOST_LIMITED: Final = "host-limited"
+_PRODUCT: Final = "matmul"
 
 
 def cell_columns(cell: Cell) -> dict[str, Any]:
     """Return what a cell is, as CSV and JSON have it; None for what does not apply."""
     shape = cell.shape
     return {
+        "operation": cell.operation,
         "dtype": cell.dtype_name,
         "m": shape.m if shape else None,
         "n": shape.n if shape else None,
         "k": shape.k if shape else None,
+        "elements": cell.elements,
         "fast_accumulate": cell.fast_accumulate,
         "library": cell.library,
         "data": cell.data,
@@ -46,14 +49,21 @@ def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
     """
     columns = [
         (Column("dtype"), [cell.dtype_label for cell in cells]),
-        (Column("shape"), [str(cell.shape or "") for cell in cells]),
+        (Column("shape" if any(cell.shape for cell in cells) else "array"), [cell.size_text for cell in cells]),
     ]
+    if any(cell.operation != _PRODUCT for cell in cells):
+        columns.insert(0, (Column("operation"), [cell.operation for cell in cells]))
     for name in ("data", "regime", "library"):
         texts = [str(getattr(cell, name) or "") for cell in cells]
-        telling = {*texts} - {USUAL.get(name), ""} if name in USUAL else any(cell.l2 == "rotate" for cell in cells)
+        telling = {*texts} - {USUAL.get(name), ""} if name in USUAL else any(map(_has_choice, cells))
         if len({*texts} - {""}) > 1 or telling:
             columns.append((Column(name), texts))
     return columns
+
+
+def _has_choice(cell: Cell) -> bool:
+    """Whether another library might have computed it: on a GPU."""
+    return cell.l2 == "rotate" or cell.operation in STREAMS
 
 
 def by_library(cell: Cell) -> str:
@@ -73,7 +83,7 @@ def rate_columns(rate: Estimate | None) -> dict[str, Any]:
 
 def unit_of(cell: Cell) -> str | None:
     """Return the base unit of a cell's rate."""
-    return cell.dtype.rate_unit if cell.dtype else None
+    return cell.rate_unit
 
 
 def ratio_text(ratio: Ratio | None) -> str:

@@ -106,7 +106,7 @@ def _rate(cell: Cell, estimate: Estimate | None) -> str:
         return peak_text(estimate.figure, cell)
     if estimate.published is not None:
         return published_text(estimate.published)
-    text = format_si(estimate.rate, cell.dtype.rate_label if cell.dtype else "OP/s")
+    text = format_si(estimate.rate, cell.rate_label)
     return text if estimate.half_width is None else f"{text} ±{percent(estimate.half_width, 2)}"
 
 

@@ -63,6 +63,7 @@ def _of_reading(reading: Reading) -> dict[str, object]:
         **cell_columns(cell),
         "l2": cell.l2,
         "flop": cell.flop or None,
+        "bytes_moved": cell.bytes_moved or None,
         "seconds_per_call": summary.median if summary else None,
         **rate_columns(measured_rate(reading)),
         "unit": unit_of(cell),

@@ -161,9 +161,7 @@ def _title(run: Run) -> str:
 
 
 def _rate(one: Shown) -> str:
-    if one.rate is None or one.cell.dtype is None:
-        return "no rate"
-    return format_si(one.rate.rate, one.cell.dtype.rate_label)
+    return format_si(one.rate.rate, one.cell.rate_label) if one.rate is not None else "no rate"
 
 
 def _interval(one: Shown) -> str:
@@ -205,7 +203,7 @@ def _clock(one: Shown) -> str:
 
 
 def _share(one: Shown, chip: Chip) -> str:
-    peak = published_peak(chip, one.cell.dtype) if one.cell.dtype else None
+    peak = published_peak(chip, one.cell)
     if one.rate is None or peak is None or peak.figure is None:
         return ""
     if one.host_limited:
@@ -214,10 +212,10 @@ def _share(one: Shown, chip: Chip) -> str:
 
 
 def _at_clock(one: Shown, chip: Chip) -> Estimate | None:
-    clock, dtype = one.sm_clock_hz, one.cell.dtype
-    if clock is None or dtype is None or one.rate is None or one.host_limited:
+    clock = one.sm_clock_hz
+    if clock is None or one.rate is None or one.host_limited:
         return None
-    return peak_at_clock(chip, dtype, clock)
+    return peak_at_clock(chip, one.cell, clock)
 
 
 def _share_at_clock(one: Shown, chip: Chip) -> str:
@@ -287,7 +285,7 @@ def _measurement(run: Run, one: Shown, own_chip: Chip | None, against: Sequence[
 
 
 def _compared(one: Shown, chip: Chip, *, own: bool) -> list[Mapping[str, Any]]:
-    peak = published_peak(chip, one.cell.dtype) if one.cell.dtype else None
+    peak = published_peak(chip, one.cell)
     if peak is None or one.rate is None or one.host_limited:
         return []
     figure = peak.figure.name if peak.figure else None

@@ -1,6 +1,6 @@
 """What stands under a run's table: what bends all of it, then each cell's warnings, then what the sensors said."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -15,7 +15,7 @@ from bench.report.sensor_notes import sensor_notes
 from bench.report.view import percent
 from bench.report.wording import failure, sentence
 from bench.units import format_si
-from bench.workloads.base import Cell
+from bench.workloads.base import STREAMS, Cell
 
 _OF_BLOCKS: Final = "The interval is that of the median of all blocks."
 _OF_PROCESSES: Final = (
@@ -39,7 +39,9 @@ def notes(
     """
     found = [sentence(caveat) for caveat in header.warnings]
     found += _identity(header.device)
-    found.append(f"Held against published dense peaks. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
+    figures = "memory bandwidths" if all(cell.operation in STREAMS for cell in shown) else "dense peaks"
+    found.append(f"Held against published {figures}. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
+    found += _of_streams(shown)
     readings = [reading for readings in processes for reading in readings]
     found += _clock_held([reading for reading in readings if reading.cell in shown], own_chip)
     found += _in_graphs(readings, shown)
@@ -52,6 +54,11 @@ def notes(
     if missing:
         found.append(f"interrupted: {missing} of {len(header.plan.cells)} cells are missing")
     return found
+
+
+def _of_streams(shown: Iterable[Cell]) -> Iterator[str]:
+    if any(cell.operation in STREAMS for cell in shown):
+        yield "bytes read and bytes written both count: 8 a number for copy, 12 for triad"
 
 
 def _identity(device: Device) -> Iterator[str]:
@@ -112,20 +119,20 @@ def _at_boost(cell: Cell, chip: Chip | None, *, above: float = 0.0) -> str:
     """
     boost = chip.first_known(("boost_clock",)) if chip else None
     hertz = boost.in_base_units(boost.value) if boost else None
-    if chip is None or cell.dtype is None or not isinstance(hertz, int | float):
+    if chip is None or not isinstance(hertz, int | float):
         return ""
-    peak = peak_at_clock(chip, cell.dtype, hertz)
+    peak = peak_at_clock(chip, cell, hertz)
     if peak is None or peak.rate <= above:
         return ""
-    return f"at {format_si(hertz, 'Hz')} it would be {format_si(peak.rate, cell.dtype.rate_label)}"
+    return f"at {format_si(hertz, 'Hz')} it would be {format_si(peak.rate, cell.rate_label)}"
 
 
 def _clock_held(readings: Sequence[Reading], chip: Chip | None) -> Iterator[str]:
     """Say what the share at the clock held is a share of, where the table has one, and how sure that is."""
     peaks: dict[Cell, Estimate] = {}
     for reading in readings:
-        clock, dtype = reading.sm_clock_hz, reading.cell.dtype
-        peak = peak_at_clock(chip, dtype, clock) if chip and dtype and clock else None
+        clock = reading.sm_clock_hz
+        peak = peak_at_clock(chip, reading.cell, clock) if chip and clock else None
         if peak is not None:
             peaks.setdefault(reading.cell, peak)
     if not peaks:
@@ -139,7 +146,7 @@ def _clock_held(readings: Sequence[Reading], chip: Chip | None) -> Iterator[str]
 
 def _range_of_peak(cell: Cell, chip: Chip | None) -> Iterator[str]:
     """Say between what the peak lies, where only the published one tells what a clock is worth."""
-    peak = published_peak(chip, cell.dtype) if chip and cell.dtype else None
+    peak = published_peak(chip, cell) if chip else None
     if chip is None or peak is None or peak.figure is None:
         return
     boost = _at_boost(cell, chip, above=ROUNDING * peak.rate)

@@ -162,8 +162,9 @@ def _id(header: Header) -> str:
 
 def _text(cell: Cell) -> str:
     """Return a cell as short as it can be told from every other: what is usual in it goes without saying."""
-    dtype = cell.dtype_name if cell.dtype else f"{cell.input}_{cell.compute}_{cell.output}"
-    shape = f"{cell.shape.m}x{cell.shape.n}x{cell.shape.k}" if cell.shape else None
+    types = [part for part in (cell.input, cell.compute, cell.output) if part]
+    dtype = cell.dtype_name if cell.dtype else "_".join([cell.operation, *types])
+    shape = f"{cell.shape.m}x{cell.shape.n}x{cell.shape.k}" if cell.shape else cell.elements and str(cell.elements)
     unusual = [getattr(cell, name) for name, usual in _USUAL.items() if getattr(cell, name) != usual]
     parts = [dtype, shape, cell.library, "fast" if cell.fast_accumulate else None, *unusual]
     parts += [

@@ -69,9 +69,7 @@ def sane_view(side: Side, found: Sequence[Judged], trips: Sequence[Trip] = ()) -
 
 
 def _rate(one: Judged) -> str:
-    if one.rate is None or one.cell.dtype is None:
-        return "no rate"
-    return format_si(one.rate.rate, one.cell.dtype.rate_label)
+    return "no rate" if one.rate is None else format_si(one.rate.rate, one.cell.rate_label)
 
 
 def _range(one: Judged) -> str:

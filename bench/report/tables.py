@@ -16,9 +16,10 @@ def load_results(path: str | Path = "results", *, skip_bad: bool = False) -> pd.
 
     Columns: `path`, `record` (its id), `started` (UTC), `origin`, `device`, `chip`, `complete` (of the record),
     `process` (the index, from 0, where one run measured in several processes) and `group` (what those share);
-    `cell` (its key: only equal cells may be compared), `dtype`, `m`, `n`, `k`, `fast_accumulate`, `library`,
-    `data`, `regime`, `l2` (of the cell), `flop` (operations of one call); `seconds_per_call` (median, s), `rate`,
-    `rate_lo`, `rate_hi` (per second, with the median's 95 % interval), `unit`, `cycles_per_call` and
+    `cell` (its key: only equal cells may be compared), `operation`, `dtype`, `m`, `n`, `k`, `elements` (of an
+    array that is streamed), `fast_accumulate`, `library`, `data`, `regime`, `l2` (of the cell), `flop` (operations
+    of one call), `bytes_moved` (read and written by one call); `seconds_per_call` (median, s), `rate`, `rate_lo`,
+    `rate_hi` (per second, with the median's 95 % interval), `unit`, `cycles_per_call` and
     `sm_clock_hz` (medians), `host_limited` (the host set the rate, so that it says nothing of the chip),
     `samples`, `stop`, `passed`; `power_w` (median of what the sensor said), `power_limit_w`, `driver` (its
     version), `warnings` (codes of the record's and the measurement's, joined by a space; empty if there are none).

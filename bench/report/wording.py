@@ -6,9 +6,11 @@ from typing import Final
 
 from bench.devices.base import Caveat, Check
 from bench.records.record import Reading
+from bench.report.view import percent
 from bench.units import format_si
 
 Values = Mapping[str, float | str]
+_MOVED: Final = 3.0  # so many times as much as cycles, seconds moved with the clock
 
 
 def _not_flat(values: Values) -> str:
@@ -139,10 +141,14 @@ def _fast_sums(values: Values) -> str:
 
 def _clocks_disagree(values: Values) -> str:
     counted, sensor = (format_si(float(values[name]), "Hz") for name in ("counted", "sensor"))
-    return (
-        f"the chip counted a clock of {counted} and its sensor said {sensor}; efficiencies at the clock held are "
-        "in doubt by as much"
-    )
+    said = f"the chip counted a clock of {counted} and its sensor said {sensor}"
+    seconds, cycles = (float(values.get(f"{name}_spread", 0.0)) for name in ("seconds", "cycles"))
+    if seconds > _MOVED * cycles:  # records before 0.4.0 have neither
+        return (
+            f"{said}; blocks differed by {percent(seconds, 2)} in seconds and {percent(cycles, 2)} in counted "
+            "cycles, so the count is the clock that ran"
+        )
+    return f"{said}; efficiencies at the clock held are in doubt by as much"
 
 
 def _no_clock(_values: Values) -> str:

@@ -1,11 +1,12 @@
 """From what the user asked for to a plan: dtypes this backend offers, shapes that fit, a fitting policy."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple, get_args
 
 from bench.devices.base import Backend
-from bench.errors import CellFailed, InvalidRequest
+from bench.errors import InvalidRequest
 from bench.measure.policy import (
     BURST,
     CPU_BUDGET_S,
@@ -16,25 +17,27 @@ from bench.measure.policy import (
     Policy,
     fitted,
 )
+from bench.published.models import Model
+from bench.run.sizing import Sizer
 from bench.units import DTYPES, format_si
-from bench.workloads import WORKLOADS
+from bench.workloads import gemm, llm, skinny, stream
 from bench.workloads.base import Cell, Data, Plan, Shape
-from bench.workloads.gemm import OPERATION, SWEEP_SIZES, default_shape, square
 
 ALL_DATA: Final[tuple[Data, ...]] = get_args(Data)
-_WORKLOAD: Final = "gemm"
 _STEADY: Final = "steady"
-_PROBES: Final = 4
-_LONGEST_SWEPT_CALL_S: Final = 1.0
+# A workload of very many cells gives each of them so long.
+_CELL_S, _QUICK_CELL_S = 4.0, 2.0
 
 
 class Wish(NamedTuple):
     """What to measure. Empty `dtypes`, `shapes` or `libraries` mean the backend's own.
 
     `sweep` adds squares from 1024 to 16384; `thorough` does too, and measures at the default size burst cells and
-    every kind of data. `sustained_s` makes the load a sustained one of so many seconds.
+    every kind of data. `sustained_s` makes the load a sustained one of so many seconds. The workload `llm` needs a
+    `model`; `stream` may be given the `elements` of its arrays; `skinny` takes n and k from the first shape.
     """
 
+    workload: str = "gemm"
     dtypes: Sequence[str] = ()
     shapes: Sequence[Shape] = ()
     libraries: Sequence[str] = ()
@@ -43,6 +46,8 @@ class Wish(NamedTuple):
     sweep: bool = False
     thorough: bool = False
     sustained_s: float | None = None
+    model: Model | None = None
+    elements: int | None = None
 
 
 class Resolved(NamedTuple):
@@ -61,133 +66,193 @@ def resolve(backend: Backend, wish: Wish) -> Resolved:
     fit the free memory, before they are allocated.
     """
     planner = _Planner(backend, wish)
-    cells = [cell for dtype in _offered(backend, wish) for cell in planner.cells(dtype)]
-    distinct = tuple(dict.fromkeys(cells))
+    distinct = tuple(dict.fromkeys(_PLANS[wish.workload](planner)))
+    planner.sizer.check(distinct)
     gpu = backend.device().kind == "gpu"
-    budget = QUICK_BUDGET_S if wish.quick else GPU_BUDGET_S if gpu else CPU_BUDGET_S
-    # What is asked for beyond one cell a dtype and library takes its time, too.
-    budget *= len(distinct) / max(1, planner.usual)
+    if planner.usual:
+        budget = QUICK_BUDGET_S if wish.quick else GPU_BUDGET_S if gpu else CPU_BUDGET_S
+        # What is asked for beyond one cell a dtype and library takes its time, too.
+        budget *= len(distinct) / planner.usual
+    else:
+        budget = len(distinct) * (_QUICK_CELL_S if wish.quick else _CELL_S)
     policy = fitted(len(distinct), budget, overhead_s=GPU_OVERHEAD_S if gpu else 0.0)
-    return Resolved(Plan(workload=_WORKLOAD, cells=distinct), policy, tuple(planner.notes))
-
-
-def _offered(backend: Backend, wish: Wish) -> list[str]:
-    """Return the dtypes to measure: those asked for, or all that this backend (these libraries) offer."""
-
-    def refusal(dtype: str) -> str | None:
-        libraries: Sequence[str | None] = wish.libraries or [None]
-        reasons = [backend.refusal(OPERATION, dtype, library) for library in libraries]
-        return None if None in reasons else reasons[0]
-
-    offered = [name for name in DTYPES if refusal(name) is None]
-    for name in wish.dtypes or (() if offered else DTYPES):
-        reason = refusal(name)
-        if reason is not None:
-            here = f"; here it measures {', '.join(offered)}" if offered else ""
-            message = f"{name} is not measured on backend {backend.name}: {reason}{here}"
-            raise InvalidRequest(message)
-    return list(dict.fromkeys(wish.dtypes)) or offered
+    model = wish.model.id if wish.model and wish.workload == "llm" else None
+    return Resolved(Plan(workload=wish.workload, cells=distinct, model=model), policy, tuple(planner.notes))
 
 
 class _Planner:
-    """The cells of one dtype after another; `usual` counts those of one shape with normal data."""
+    """What the plans of all workloads share; `usual` counts the cells that a run of usual length has."""
 
     def __init__(self, backend: Backend, wish: Wish) -> None:
-        self._backend, self._wish = backend, wish
+        self.backend, self.wish = backend, wish
+        self.sizer = Sizer(backend)
         self.usual = 0
-        self._tried: dict[Cell, float] = {}
         self.notes: list[str] = []
+        sustained = wish.sustained_s
+        self.regime = _STEADY if sustained is None else f"{SUSTAINED}:{sustained:g}"
 
-    def cells(self, dtype: str) -> list[Cell]:
-        """Return what to measure in this dtype, nothing that does not fit the memory."""
-        wish = self._wish
-        steady = _STEADY if wish.sustained_s is None else f"{SUSTAINED}:{wish.sustained_s:g}"
-        libraries = self._libraries(dtype)
-        shapes = [*wish.shapes, *self._swept(dtype, libraries)]
-        usual = shapes or [self._default(dtype, libraries[0])]
-        self.usual += len(self._made(dtype, libraries, usual[:1], steady, ("normal",)))
-        made = self._made(dtype, libraries, usual, steady, wish.data)
-        if wish.thorough:
-            best = [self._default(dtype, libraries[0])]
-            made += self._made(dtype, libraries, best, steady, ALL_DATA)
-            made += self._made(dtype, libraries, best, BURST, ("normal",))
-        for cell in made:
-            self._check(cell)
-        return made
+    def offered(self) -> list[str]:
+        """Return the dtypes to multiply in: those asked for, or all that this backend (these libraries) offer."""
+        wish = self.wish
+        offered = [name for name in DTYPES if self.refusal(name) is None]
+        for name in wish.dtypes or (() if offered else DTYPES):
+            reason = self.refusal(name)
+            if reason is not None:
+                here = f"; here it measures {', '.join(offered)}" if offered else ""
+                message = f"{name} is not measured on backend {self.backend.name}: {reason}{here}"
+                raise InvalidRequest(message)
+        return list(dict.fromkeys(wish.dtypes)) or offered
 
-    def _libraries(self, dtype: str) -> list[str]:
-        wish, backend = self._wish, self._backend
-        named = wish.libraries or backend.defaults.libraries
-        offered = [library for library in named if backend.refusal(OPERATION, dtype, library) is None]
+    def refusal(self, dtype: str) -> str | None:
+        """Return why nothing here multiplies in a format, None if something does."""
+        libraries: Sequence[str | None] = self.wish.libraries or [None]
+        reasons = [self.backend.refusal(gemm.OPERATION, dtype, library) for library in libraries]
+        return None if None in reasons else reasons[0]
+
+    def libraries(self, operation: str, dtype: str, named: Sequence[str]) -> list[str]:
+        """Return the libraries to measure with; of a quick run the first."""
+        wish = self.wish
+        wanted = wish.libraries or named
+        offered = [library for library in wanted if self.backend.refusal(operation, dtype, library) is None]
         return offered[:1] if wish.quick and not wish.libraries else offered
 
-    def _made(
-        self, dtype: str, libraries: Sequence[str], shapes: Sequence[Shape], regime: str, data: Sequence[Data]
+    def multipliers(self, dtype: str) -> list[str]:
+        """Return the libraries to multiply with."""
+        return self.libraries(gemm.OPERATION, dtype, self.backend.defaults.libraries)
+
+    def products(
+        self,
+        dtype: str,
+        shapes: Sequence[Shape],
+        *,
+        data: Sequence[Data] = ("normal",),
+        regime: str | None = None,
     ) -> list[Cell]:
-        l2, workload = self._backend.defaults.l2, WORKLOADS[_WORKLOAD]
+        """Return the cells of products of these shapes, each by every library."""
         return [
             cell
             for shape in shapes
             for kind in data
-            for library in libraries
-            for cell in workload([dtype], [shape], library=library, l2=l2, data=kind, regime=regime)
+            for library in self.multipliers(dtype)
+            for cell in gemm.cells(
+                [dtype],
+                [shape],
+                library=library,
+                l2=self.backend.defaults.l2,
+                data=kind,
+                regime=regime or self.regime,
+            )
         ]
 
-    def _default(self, dtype: str, library: str) -> Shape:
-        sizes = self._backend.defaults.sizes
-        fitting = [size for size in sizes if self._fits(dtype, library, square(size))] or sizes[:1]
-        return default_shape(lambda shape: self._seconds(dtype, library, shape), fitting)
+    def suitable(self, dtype: str, shapes: Sequence[Shape], what: str) -> list[Shape]:
+        """Return the shapes that fit and whose calls are not endless, by the default's time; note the others."""
+        library = self.multipliers(dtype)[0]
+        reasons = {shape: self.sizer.unsuitable(dtype, library, shape) for shape in shapes}
+        self.notes += [f"{dtype} {shape} is left out of {what}: {why}" for shape, why in reasons.items() if why]
+        return [shape for shape, why in reasons.items() if why is None]
 
-    def _swept(self, dtype: str, libraries: Sequence[str]) -> list[Shape]:
-        """Return the sweep's squares that fit and whose calls are not endless, by the default's time."""
-        if not (self._wish.sweep or self._wish.thorough):
-            return []
-        known = self._default(dtype, libraries[0])
-        seconds = self._seconds(dtype, libraries[0], known)
-        if math.isinf(seconds):
-            return [known]
-        kept = []
-        for size in SWEEP_SIZES:
-            longest = seconds * (size / known.m) ** 3
-            if longest <= _LONGEST_SWEPT_CALL_S and self._fits(dtype, libraries[0], square(size)):
-                kept.append(square(size))
-            else:
-                why = (
-                    f"a call would take {longest:.1f} s" if longest > _LONGEST_SWEPT_CALL_S else "it does not fit"
-                )
-                self.notes.append(f"{dtype} {square(size)} is left out of the sweep: {why}")
-        return kept
 
-    def _fits(self, dtype: str, library: str, shape: Shape) -> bool:
-        free = self._backend.bytes_free()
-        (cell, *_) = self._made(dtype, [library], [shape], _STEADY, ("normal",))
-        return free is None or self._backend.bytes_needed(cell) <= free
+def _gemm(planner: _Planner) -> list[Cell]:
+    return [cell for dtype in planner.offered() for cell in _squares(planner, dtype)]
 
-    def _seconds(self, dtype: str, library: str, shape: Shape) -> float:
-        """Return what a call takes, roughly; one that cannot be made takes for ever, and will fail as a cell."""
-        (cell, *_) = self._made(dtype, [library], [shape], _STEADY, ("normal",))
-        if cell not in self._tried:
-            self._tried[cell] = self._try_out(cell)
-        return self._tried[cell]
 
-    def _try_out(self, cell: Cell) -> float:
-        try:
-            task = self._backend.prepare(cell, Policy().seed, probe=True)
-            try:
-                blocks = [task.block(1) for _ in range(_PROBES)]
-                # The fastest: the first call pays for start-up, and other work only ever slows one down.
-                return min(block.seconds_per_call for block in blocks if block is not None)
-            finally:
-                task.close()
-        except (CellFailed, MemoryError):
-            return math.inf
+def _squares(planner: _Planner, dtype: str) -> list[Cell]:
+    """Return what to measure in this dtype."""
+    wish, library = planner.wish, planner.multipliers(dtype)[0]
+    swept: list[Shape] = []
+    if wish.sweep or wish.thorough:
+        default = planner.sizer.default(dtype, library)
+        endless = math.isinf(planner.sizer.seconds(dtype, library, default))
+        squares = [gemm.square(size) for size in gemm.SWEEP_SIZES]
+        swept = [default] if endless else planner.suitable(dtype, squares, "the sweep")
+    shapes = [*wish.shapes, *swept] or [planner.sizer.default(dtype, library)]
+    planner.usual += len(planner.products(dtype, shapes[:1]))
+    made = planner.products(dtype, shapes, data=wish.data)
+    if wish.thorough:
+        best = [planner.sizer.default(dtype, library)]
+        made += planner.products(dtype, best, data=ALL_DATA)
+        made += planner.products(dtype, best, regime=BURST)
+    return made
 
-    def _check(self, cell: Cell) -> None:
-        reason = self._backend.misfit(cell)
-        if reason is not None:
-            message = f"{cell.label}: {reason}"
-            raise InvalidRequest(message)
-        free, needed = self._backend.bytes_free(), self._backend.bytes_needed(cell)
-        if free is not None and needed > free:
-            message = f"{cell.label} needs {format_si(needed, 'B', digits=3)} of memory and "
-            raise InvalidRequest(message + f"{format_si(free, 'B', digits=3)} are free here; take a smaller size")
+
+def _skinny(planner: _Planner) -> list[Cell]:
+    wish, offered = planner.wish, planner.offered()
+    dtypes = wish.dtypes or [next((name for name in skinny.DTYPES if name in offered), offered[0])]
+    made: list[Cell] = []
+    for dtype in dtypes:
+        side = wish.shapes[0] if wish.shapes else planner.sizer.default(dtype, planner.multipliers(dtype)[0])
+        shapes = planner.suitable(dtype, skinny.shapes(side.n, side.k), "the products of few rows")
+        made += _exact(planner.products(dtype, shapes, data=wish.data))
+    return _some(planner, made, "take a smaller --shape")
+
+
+def _llm(planner: _Planner) -> list[Cell]:
+    model = planner.wish.model
+    if model is None or len(planner.wish.dtypes) > 1:
+        message = "workload llm needs --model, and takes one --dtype at most"
+        raise InvalidRequest(message)
+    made: list[Cell] = []
+    for dtype in dict.fromkeys(one.dtype for one in model.matmuls):
+        measured = _instead_of(dtype, planner)
+        shapes = planner.suitable(measured, llm.shapes(model, dtype), model.name)
+        made += _exact(planner.products(measured, shapes, data=planner.wish.data))
+    made = _some(planner, made, "take a smaller model")
+    _note_weights(planner, model)
+    return made
+
+
+def _some(planner: _Planner, made: list[Cell], advice: str) -> list[Cell]:
+    """Return the cells. Raises InvalidRequest, with the last reason, if all were left out."""
+    if not made:
+        message = f"nothing is left to measure: {planner.notes[-1]}; {advice}"
+        raise InvalidRequest(message)
+    return made
+
+
+def _instead_of(dtype: str, planner: _Planner) -> str:
+    """Return the format to measure a model's products in: its own, the one asked for, or the next that is here."""
+    wish, offered = planner.wish, planner.offered()
+    if wish.dtypes:
+        return wish.dtypes[0]
+    if dtype in offered:
+        return dtype
+    instead = next((name for name in skinny.DTYPES if name in offered), offered[0])
+    planner.notes.append(f"{dtype} is not multiplied here, so {instead} stands for it: {planner.refusal(dtype)}")
+    return instead
+
+
+def _note_weights(planner: _Planner, model: Model) -> None:
+    held, memory = model.weight_bytes, planner.backend.device().memory_bytes
+    weights = f"the weights of {model.name} take {format_si(held, 'B', digits=3)}"
+    if memory is None:
+        planner.notes.append(f"{weights} in {model.weights}")
+        return
+    size = format_si(memory, "B", digits=3)
+    several = math.ceil(held / memory)
+    fit = "they fit this device" if several == 1 else f"{several} devices like this one hold them, one does not"
+    planner.notes.append(f"{weights} in {model.weights}: {fit} ({size} each)")
+
+
+def _exact(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the cells without those of FP8 with short sums."""
+    return [cell for cell in cells if not cell.fast_accumulate]
+
+
+def _stream(planner: _Planner) -> list[Cell]:
+    wish, backend = planner.wish, planner.backend
+    elements = wish.elements or backend.defaults.elements
+    made: list[Cell] = []
+    for operation in stream.OPERATIONS:
+        for library in planner.libraries(operation, stream.DTYPE, backend.defaults.streams):
+            for data in wish.data:
+                made += stream.cells([operation], elements, library=library, data=data, regime=planner.regime)
+    if not made:
+        named = wish.libraries[0] if wish.libraries else None
+        message = f"nothing is left to measure: {backend.refusal(stream.OPERATIONS[0], stream.DTYPE, named)}"
+        raise InvalidRequest(message)
+    return made
+
+
+_PLANS: Final = MappingProxyType[str, Callable[[_Planner], Sequence[Cell]]](
+    {"gemm": _gemm, "skinny": _skinny, "llm": _llm, "stream": _stream}
+)

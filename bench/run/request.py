@@ -15,7 +15,6 @@ from bench.run.planning import Wish, resolve
 from bench.run.processes import run_processes
 from bench.run.replaying import replay_backend
 from bench.run.session import OnEvent, Outcome, Surroundings, longest_s, make_header, run_plan
-from bench.workloads.base import Plan
 
 
 class Request(NamedTuple):
@@ -55,7 +54,7 @@ def prepare(request: Request) -> Prepared:
         backend: Backend = replay_backend(lines)
         cells = tuple(m.cell for m in lines.measurements if m.samples.seconds_per_call)
         around = Surroundings(backend.environment(), ())
-        plan, policy = Plan(workload=lines.header.plan.workload, cells=cells), lines.header.policy
+        plan, policy = msgspec.structs.replace(lines.header.plan, cells=cells), lines.header.policy
     else:
         backend, note = choose(request.backend)
         # Before anything is tried out on the device: what is said of it is said of a device at rest.

@@ -1,10 +1,14 @@
 """What to measure. A workload makes cells, never touches a device, and is a file and a line here."""
 
-from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from bench.workloads import gemm
-from bench.workloads.base import Cell
-
-WORKLOADS: Final = MappingProxyType[str, Callable[..., Sequence[Cell]]]({"gemm": gemm.cells})
+# Every workload with what it is, as the help says it; `run.planning` has the plan of each.
+WORKLOADS: Final = MappingProxyType(
+    {
+        "gemm": "square products, one size a format",
+        "skinny": "a product of few to many rows",
+        "stream": "copy and triad through memory",
+        "llm": "the products of a language model",
+    }
+)

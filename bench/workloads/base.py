@@ -5,11 +5,15 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from bench.units import STORED_BYTES, Dtype, dtype_of
+from bench.units import STORED_BYTES, Dtype, dtype_of, format_si
 
 Data = Literal["normal", "zeros", "constant"]
 L2Mode = Literal["rotate", "hot"]
 Load = Literal["alone", "together"]
+
+# Operations that move numbers and compute next to nothing, and how many arrays a call reads and writes.
+STREAMS: Final = MappingProxyType({"copy": 2, "triad": 3})
+_BANDWIDTH: Final = ("memory_bandwidth",)
 
 # Order-independent and without white space: the same cell always gives the same bytes.
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
@@ -48,7 +52,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     A field that is absent does not apply. `regime` is "steady", "burst" or "sustained:SECONDS"; `l2` says
     whether calls rotate over operands that do not fit the cache or stay on one set; `load` whether other
-    devices of the machine are busy; `peer` is the other device of a copy.
+    devices of the machine are busy; `peer` is the other device of a copy. A product has a `shape`; a copy and a
+    triad have `elements`, the numbers in each of their arrays.
     """
 
     operation: str
@@ -64,6 +69,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     fast_accumulate: bool | None = None
     load: Load | None = None
     peer: int | None = None
+    elements: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
     @property
     def key(self) -> str:
@@ -91,7 +97,15 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         told = {"data": self.data, "regime": self.regime}
         unusual = [text for name, text in told.items() if text not in {None, USUAL[name]}]
         more = f" ({', '.join(map(str, unusual))})" if unusual else ""
-        return f"{self.dtype_label} {self.shape}{more}" if self.shape else f"{self.dtype_label}{more}"
+        name = self.operation if self.operation in STREAMS else self.dtype_label
+        return " ".join(part for part in (name, self.size_text) if part) + more
+
+    @property
+    def size_text(self) -> str:
+        """How large it is: the shape of a product, or the bytes of one array of a copy."""
+        if self.elements is not None:
+            return f"{format_si(self.elements * STORED_BYTES.get(self.input or '', 0.0), 'B', digits=3)}"
+        return str(self.shape or "")
 
     @property
     def flop(self) -> int:
@@ -101,8 +115,34 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return 2 * self.shape.m * self.shape.n * self.shape.k
 
     @property
+    def work(self) -> int:
+        """What a call does, in the unit that its rate counts: operations, or bytes moved of a copy or triad."""
+        return self.bytes_moved if self.operation in STREAMS else self.flop
+
+    @property
+    def rate_unit(self) -> str | None:
+        """The base unit of its rate: `flop_per_s`, `op_per_s` or `byte_per_s`; None if it has none."""
+        if self.operation in STREAMS:
+            return "byte_per_s"
+        return self.dtype.rate_unit if self.dtype else None
+
+    @property
+    def rate_label(self) -> str:
+        """The unit of its rate as tables print it."""
+        return "B/s" if self.operation in STREAMS else self.dtype.rate_label if self.dtype else "OP/s"
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The published figures that its rate is held against: the first that a chip's file gives counts."""
+        if self.operation in STREAMS:
+            return _BANDWIDTH
+        return self.dtype.figures if self.dtype else ()
+
+    @property
     def bytes_moved(self) -> int:
-        """Bytes of one call if each input is read once and the output written once."""
+        """Bytes of one call if each input is read once and the output written once, reads and writes together."""
+        if self.operation in STREAMS:
+            return int(STREAMS[self.operation] * (self.elements or 0) * STORED_BYTES.get(self.input or "", 0.0))
         if self.operation != "matmul" or self.shape is None:
             return 0
         shape = self.shape
@@ -110,11 +150,12 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return int(inputs + shape.m * shape.n * STORED_BYTES[self.output or ""])
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The ordered, distinct cells of one run, resolved before anything is written."""
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The ordered, distinct cells of one run, resolved before anything is written; `model` is whose they are."""
 
     workload: str
     cells: tuple[Cell, ...]
+    model: str | None = None
 
     def __post_init__(self) -> None:
         if not self.cells or len(set(self.cells)) != len(self.cells):

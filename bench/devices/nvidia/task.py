@@ -1,22 +1,21 @@
 """One matrix multiply on a GPU: operand sets to rotate over, blocks timed by events, every output checked."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import cycle, islice
 from math import ceil
 from statistics import median
-from time import sleep
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-from bench.devices.base import Block, Caveat, Check, OperandData, Telemetry
+from bench.devices.base import Block, Caveat, Check, OperandData
 from bench.devices.check import Held, check_product, tolerance_of, worst
 from bench.devices.nvidia.multiply import Call, Multiplier, Operands, multiplier
 from bench.devices.nvidia.operands import FORMATS, SCALES, Array, Moments, empty, fill, poison
 from bench.devices.nvidia.runtime import CaptureFailed, CupyRuntime
+from bench.devices.nvidia.timed import HOST_LIMITED, TimedTask
 from bench.devices.nvidia.watch import Watcher
 from bench.errors import CellFailed
 from bench.workloads.base import Cell, Shape
@@ -29,11 +28,10 @@ _GRAPH_BELOW: Final = 5.0  # times the time that the host takes to enqueue a cal
 _GRAPH_S: Final = 0.002
 _MOST_NODES: Final = 2048
 _MOST_SETS: Final = 512  # filling and checking each takes a while; of the smallest products more would be needed
-# Row errors by simulation of the sums: 1.9e-3 where FP8 sums are promoted to FP32 every 128 products, 3.0e-3 at
-# K = 8192 where they keep 13 bits throughout. Not confirmed on a device.
+# Row errors at K = 8192: 1.9e-3 by simulation where FP8 sums are promoted to FP32 every 128 products, 3.0e-3 where
+# they keep 13 bits throughout; on an H200 1.7e-3 and 2.7e-3.
 _ABOVE_EXACT_FP8: Final = 2.4e-3
 _BELOW_TF32: Final = 1e-5  # row error; rounding both inputs to 11 bits costs about 2e-4
-_HOST_LIMITED: Final = 0.8  # of a call's time spent on enqueuing the next
 
 
 def sets_of(cell: Cell, l2_bytes: int) -> int:
@@ -49,20 +47,19 @@ def checking_bytes(shape: Shape) -> int:
     return 8 * chunks
 
 
-class CudaTask:
+class CudaTask(TimedTask):
     """A cell made ready on a GPU. Nothing is allocated, planned or created between the events of a block.
 
     Calls that are short against the time the host takes to enqueue one are recorded as a CUDA graph of many where
     the library can be captured. Candidates are asked for before any capture, since the heuristic may fail inside
-    one. Not confirmed on a device: that it does, and that about 1 µs lies between the kernels of a graph.
+    one (cublasLt 13.1 on an H200 did not). Not confirmed: that about 1 µs lies between the kernels of a graph.
     """
 
     def __init__(
         self, runtime: CupyRuntime, cell: Cell, seed: int, *, sets: int, cold: bool, watcher: Watcher | None
     ) -> None:
-        self.cold = cold
-        self._runtime, self._cell, self._seed, self._watcher = runtime, cell, seed, watcher
-        self._recent: deque[float] = deque(maxlen=20)
+        super().__init__(runtime, watcher, cold=cold)
+        self._cell, self._seed = cell, seed
         self._graphs: dict[int, Call] = {}
         self._per_graph = 0
         self._enqueue_s: float | None = None
@@ -113,32 +110,7 @@ class CudaTask:
             calls, enqueue = graphs * self._per_graph, partial(_repeat, self._graph, graphs)
         else:
             enqueue = partial(self._enqueue, calls)
-        timed = self._runtime.timed(enqueue)
-        per_call = timed.seconds / calls
-        self._recent.append(per_call)
-        clock = timed.sm_clock_hz
-        reading = self._watcher.latest() if self._watcher else None
-        return Block(
-            calls=calls,
-            seconds_per_call=per_call,
-            cycles_per_call=None if clock is None else per_call * clock,
-            sm_clock_hz=clock,
-            power_w=reading.power_w if reading else None,
-            temperature_c=reading.temperature_c if reading else None,
-        )
-
-    def rest(self, seconds: float) -> None:
-        """Let the GPU idle."""
-        sleep(seconds)
-
-    def watch(self) -> None:
-        """Begin to note what the sensors say."""
-        if self._watcher is not None:
-            self._watcher.begin()
-
-    def observed(self) -> Telemetry | None:
-        """Return what the sensors said since `watch`."""
-        return self._watcher.window() if self._watcher is not None else None
+        return self._timed_block(calls, enqueue)
 
     def caveats(self) -> Sequence[Caveat]:
         """Return what the host, the cache or the sums have bent, if anything has."""
@@ -150,7 +122,7 @@ class CudaTask:
             found.append(Caveat(code="in_cache", values={"operands": float(operands), "l2": float(l2)}))
         if self._recent and not self._per_graph and self._enqueue_s is not None:
             call_s = median(self._recent)
-            if self._enqueue_s >= _HOST_LIMITED * call_s:
+            if self._enqueue_s >= HOST_LIMITED * call_s:
                 found.append(Caveat(code="launch_bound", values={"enqueue_s": self._enqueue_s, "call_s": call_s}))
         return found
 
