@@ -92,7 +92,7 @@ def check_product(a: Held, bt: Held, d: Held, *, tolerance: float, seed: int, xp
 def check_stream(operation: str, a: Matrix, b: Matrix | None, c: Matrix, *, xp: Any = np) -> Check:  # noqa: ANN401
     """Return how far `c` is from a copy of `a`, which is exact, or from the triad a + s·b, computed in FP64.
 
-    Every number is looked at: `rows_error` is the worst part's ‖c−ref‖/(‖a‖² + ‖s·b‖²)^½, since a + s·b may cancel,
+    Every number is looked at: `rows_error` is the worst part's ‖c−ref‖/(‖a‖² + ‖s·b‖²)^½, as a + s·b may cancel,
     `product_error` the worst number's error over the root mean square of those norms. Rounding once (a fused
     multiply and add) or twice costs at most 6e-8 of a number each time.
     """
