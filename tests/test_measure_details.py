@@ -95,8 +95,10 @@ class TestPolicy:
 
     def test_what_is_left_is_shared_after_what_each_cell_takes_beside(self) -> None:
         assert fitted(4, 60.0).cap_s == round((60 - 1 - 10 - 3 * 3) / 4, 2)
+        assert fitted(4, 60.0, overhead_s=0.8).cap_s == round((60 - 1 - 10 - 3 * 3) / 4 - 0.8, 2)
         # Where algorithms are searched, that warms up too, so each cell but the first warms up for less.
-        assert fitted(4, 60.0, overhead_s=0.8).cap_s == round((60 - 1 - 10 - 3 * 2.5) / 4 - 0.8, 2)
+        assert fitted(10, 60.0).warm_up_most_s == 2.0
+        assert fitted(10, 60.0, overhead_s=0.8).warm_up_most_s == 1.5
         assert fitted(1000, 8.0).cap_s == 0.8
 
 

@@ -89,12 +89,12 @@ def fitted(cells: int, budget_s: float, *, overhead_s: float = 0.0) -> Policy:
 
     Warm-up may take a quarter of the budget for the first cell, and for another an eighth, or its share of a third
     but a second at least, within the limits of `Policy`; sampling shares what is left after `overhead_s` a cell
-    (filling, searching, checking). Where algorithms are searched, which warms the device up too, it is a sixth and
-    0.6 s: on an H200 the clock has come down to what the power limit allows after 0.2 s, and what follows are
+    (filling, searching, checking). Where algorithms are searched, which warms the device up too, it is a quarter and
+    0.8 s: on an H200 the clock has come down to what the power limit allows after 0.2 s, and what follows are
     swings of a second or so, which more samples show and a longer warm-up does not end (it would take 6 s). With
     very many cells the budget gives way, not the method.
     """
-    share, least = (1 / 6, 0.6) if overhead_s else (1 / 3, 1.0)
+    share, least = (1 / 4, 0.8) if overhead_s else (1 / 3, 1.0)
     cold = min(10.0, budget_s / 4)
     warm = round(min(3.0, budget_s / 8, max(least, share * budget_s / cells)), 2)
     left = (budget_s - _OVERHEAD_S - cold - (cells - 1) * warm) / cells - overhead_s
