@@ -20,7 +20,8 @@ from bench.analysis.estimates import (
     pooled,
     ratio,
 )
-from bench.devices.base import Caveat
+from bench.devices.base import Caveat, Telemetry
+from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.measure.measurement import Measurement, Samples
 from bench.records.record import reduce
 from bench.stats import Interval
@@ -181,7 +182,8 @@ class TestCaveats:
     @staticmethod
     def of(times: Sequence[float], *codes: str) -> Estimate:
         samples = Samples(seconds_per_call=tuple(times))
-        return estimate(changed(BF16, samples=samples, warnings=tuple(Caveat(code=code) for code in codes)))
+        warnings = tuple(Caveat(code=code) for code in codes)
+        return estimate(changed(BF16, samples=samples, warnings=warnings, telemetry=None))
 
     @pytest.mark.parametrize("code", SHOWN)
     def test_what_the_samples_show_now_counts_though_the_record_does_not_warn_of_it(self, code: str) -> None:
@@ -193,6 +195,22 @@ class TestCaveats:
     def test_what_the_record_warns_of_counts_though_the_samples_do_not_show_it(self, code: str) -> None:
         assert self.of(self.QUIET).caveats == set()
         assert self.of(self.QUIET, code).caveats == {code}
+
+    @pytest.mark.parametrize(
+        ("reasons", "codes"),
+        [
+            ({}, set()),
+            ({POWER_CAP: 0.5}, set()),
+            ({POWER_CAP: 0.51}, {POWER_CAP}),
+            ({FAULTS[0]: 0.009, FAULTS[1]: 0.01}, {FAULTS[1]}),
+        ],
+    )
+    def test_what_held_the_clock_back_counts_a_power_limit_only_if_mostly(
+        self, reasons: dict[str, float], codes: set[str]
+    ) -> None:
+        samples = Samples(seconds_per_call=tuple(self.QUIET))
+        seen = Telemetry(readings=100, seconds=5.0, event_reasons=reasons)
+        assert estimate(changed(BF16, samples=samples, warnings=(), telemetry=seen)).caveats == codes
 
 
 def estimate(of: Measurement) -> Estimate:

@@ -4,7 +4,7 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from bench.analysis.sane import judged
 from bench.analysis.sides import side_of_others
 from bench.cli.main import main
 from bench.devices.base import Caveat, Telemetry
-from bench.devices.nvidia.nvml import FAULTS
+from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.measure.measurement import Measurement, Samples
 from bench.published.chips import Catalogue
 from bench.published.measured import read_published_measurements
@@ -118,6 +118,35 @@ def test_what_the_run_warned_of_comes_first(path: Path) -> None:
     assert sane(path, slow, warnings=warned)[1]["cells"][0]["checks"] == f"power_limit {FAULTS[0]}"
 
 
+POWER: Final = Telemetry(readings=10, seconds=1.0, event_reasons={POWER_CAP: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("clock", "telemetry", "warnings", "sanity"),
+    [
+        (1.3e9, POWER, (), "sane"),  # 500 TFLOP/s at 1.3 GHz would be 762 at 1.98 GHz
+        (1.6e9, POWER, (), "too slow"),  # 619: too many cycles
+        (1.3e9, None, (), "too slow"),  # nothing says what held the clock back
+        (1.0e9, POWER, (), "too slow"),  # half of the boost clock is more than a power limit explains
+        (None, POWER, (), "too slow"),
+        (1.3e9, POWER, (Caveat(code="power_limit", values={"watts": 300.0, "default": 700.0}),), "too slow"),
+        (1.3e9, POWER, (Caveat(code="hot", values={"celsius": 85.0}),), "too slow"),
+        (1.3e9, Telemetry(readings=9, seconds=1.0, event_reasons={POWER_CAP: 0.4}), (), "too slow"),
+        (1.3e9, Telemetry(readings=9, seconds=1.0, event_reasons={POWER_CAP: 1, FAULTS[0]: 0.1}), (), "too slow"),
+    ],
+)
+def test_what_only_the_power_limit_holds_back_is_sane(
+    clock: float | None, telemetry: Telemetry | None, warnings: tuple[Caveat, ...], sanity: str, path: Path
+) -> None:
+    """Others time some dozens of calls, which end before the power limit slows a chip down."""
+    made = msgspec.structs.replace(at(5e14, clock=clock), telemetry=telemetry)
+    (cell,) = sane(path, made, warnings=warnings)[1]["cells"]
+    assert cell["sanity"] == sanity
+    assert (cell["checks"] == "power_limited") == (sanity == "sane")
+    text = " ".join(CliRunner().invoke(main, ["compare", str(path), "--sane"]).stdout.split())
+    assert ("it held 1.300 GHz, of 1.980 GHz" in text) >= (sanity == "sane")
+
+
 def changed(**fields: Any) -> Cell:  # noqa: ANN401
     return msgspec.structs.replace(BF16.cell, **fields)
 
@@ -172,7 +201,16 @@ def test_every_check_has_its_words() -> None:
     catalogue = Catalogue([shipped_specs()])
     chip = catalogue.resolve("h100").chip
     codes = {"power_limit", "application_clocks", "gpu_processes", "busy", "hot", *FAULTS, "not_flat"}
-    codes |= {"autocorrelated", "bimodal", "low_clock", "steered", "slow_library", "data", "high_clock"}
+    codes |= {
+        "power_limited",
+        "autocorrelated",
+        "bimodal",
+        "low_clock",
+        "steered",
+        "slow_library",
+        "data",
+        "high_clock",
+    }
     codes |= {"other_product", "failed", "host_limited", "unusual", "unpublished", "unstated_sums"}
     assert set(_WHY) == codes
     others = side_of_others(chip, read_published_measurements([shipped_specs()])[chip.id])

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, geometric_mean
 from typing import Final, NamedTuple
 
-from bench.devices.nvidia.nvml import FAULTS
+from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.published.chips import Chip
 from bench.published.figures import Figure
 from bench.published.measured import PublishedMeasurement
@@ -16,6 +16,7 @@ from bench.workloads.base import Cell
 
 PER_CLOCK: Final = "flop_per_clock_per_sm"
 NOTABLE: Final = 0.01  # share of readings from which on a fault is one
+_MOSTLY: Final = 0.5  # and above which the power limit has set the clock
 _HOST_LIMITED: Final = "launch_bound"  # the warning of a host that enqueues too slowly
 ENOUGH_PROCESSES: Final = 3  # fewer do not show how much fresh processes differ
 
@@ -24,7 +25,7 @@ class Estimate(NamedTuple):
     """A rate in operations or bytes per second; its `interval` is None of a published figure or of few samples.
 
     `each` are the rates of the processes that it was pooled from. `caveats` are the codes of warnings that some
-    process had, with the faults by which sensors explain a slow clock. A published peak has its `figure`, what
+    process had, with what sensors say held the clock back. A published peak has its `figure`, what
     others measured their `published` measurement.
     """
 
@@ -64,7 +65,7 @@ def measured_rate(reading: Reading) -> Estimate | None:
     if not reading.passed or summary is None or not work:
         return None
     rate = work / summary.median
-    codes = frozenset([*(caveat.code for caveat in reading.warnings), *_seen_now(summary), *_faults(reading)])
+    codes = frozenset([*(caveat.code for caveat in reading.warnings), *_seen_now(summary), *_held_back(reading)])
     if summary.interval is None:
         return Estimate(rate, None, (rate,), caveats=codes)
     interval = Interval(work / summary.interval.hi, work / summary.interval.lo)
@@ -79,10 +80,11 @@ def _seen_now(summary: Summary) -> Iterator[str]:
         yield "bimodal"
 
 
-def _faults(reading: Reading) -> list[str]:
-    """Return what slowed the clock down, though nothing should, in a notable share of the sensors' readings."""
+def _held_back(reading: Reading) -> list[str]:
+    """Return what slowed the clock down in a notable share of the sensors' readings, the power limit in most."""
     reasons = (reading.telemetry and reading.telemetry.event_reasons) or {}
-    return [reason for reason in FAULTS if reasons.get(reason, 0.0) >= NOTABLE]
+    capped = [POWER_CAP] if reasons.get(POWER_CAP, 0.0) > _MOSTLY else []
+    return [*(reason for reason in FAULTS if reasons.get(reason, 0.0) >= NOTABLE), *capped]
 
 
 def is_host_limited(reading: Reading) -> bool:

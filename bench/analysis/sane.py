@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 from bench.analysis.compare import Side
 from bench.analysis.efficiency import ROUNDING
 from bench.analysis.estimates import Estimate, peak_at_clock, published_peak
-from bench.devices.nvidia.nvml import FAULTS
+from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.published.chips import Chip
 from bench.published.measured import PublishedMeasurement
 from bench.workloads.base import USUAL, Cell, Shape, shape_class
@@ -17,18 +17,20 @@ Sanity = Literal["sane", "too slow", "too fast", "not judged"]
 ALLOWANCE: Final = 0.10
 _STATES: Final = ("power_limit", "application_clocks", "gpu_processes", "busy", "hot")
 _OF_CELL: Final = (*FAULTS, "not_flat", "autocorrelated", "bimodal")
-_LOW_CLOCK: Final = 0.8  # of the boost clock; a product under its power limit seldom falls further
+_LOW_CLOCK: Final = 0.8  # of the boost clock
+# Under its power limit an H200 held 0.64 of it in FP8; below this, its limit alone does not explain a clock.
+_LOWEST_CLOCK: Final = 0.55
 
 
 class Judged(NamedTuple):
     """One cell of a run: its rate, what others published of such products, what that says, and what to check.
 
-    `lo` and `hi` are the ends of the range in which it is sane: a tenth beyond what was published. `checks` are
-    codes: too slow may be what the run itself warned of, a `low_clock`, variables that `steered`, or a
-    `slow_library`; too fast predictable `data`, a `high_clock` or an `other_product`; it is not judged if it
-    `failed` its check in some process, is `host_limited`, `unusual` (not steady, or not of normal data),
-    `unpublished`, or below what others measured with `unstated_sums`, which may be the fast ones. `values` hold
-    the clock that was held and the boost clock (Hz), where known.
+    `lo` and `hi` are the ends of the range in which it is sane: a tenth beyond what was published. `checks`
+    are codes: sane may be what is only `power_limited`; too slow may be what the run itself warned of, a
+    `low_clock`, variables that `steered`, or a `slow_library`; too fast predictable `data`, a `high_clock` or
+    an `other_product`; it is not judged if it `failed` its check in some process, is `host_limited`, `unusual`
+    (not steady, or not of normal data), `unpublished`, or below what others measured with `unstated_sums`,
+    which may be the fast ones. `values` hold the clock that was held and the boost clock (Hz), where known.
     """
 
     cell: Cell
@@ -47,6 +49,10 @@ def judged(side: Side, chip: Chip, measurements: Sequence[PublishedMeasurement])
     The range is of that number format and shape class. Only products as others measure them, of normal data at a
     steady rate, are held against it. A rate above the chip's peak at the clock it held is too fast in any case;
     where that peak is not known, one above the published peak by a tenth.
+
+    Most published rates are means of some 30 or 100 calls, over before a power limit slows the chip down. So a
+    rate below the range is sane if the power limit, at its default, held the clock back, and if so many cycles
+    a call would be within the range at the boost clock.
     """
     cells = dict.fromkeys([*side.estimates, *side.failed])
     return [_judged(cell, side, chip, measurements) for cell in cells]
@@ -65,6 +71,8 @@ def _judged(cell: Cell, side: Side, chip: Chip, measurements: Sequence[Published
         return Judged(cell, rate, alike, lo, hi, "not judged", (reason or "failed",), values)
     if lo is not None and rate.rate < lo and cell.fast_accumulate is False:
         return Judged(cell, rate, alike, lo, hi, "not judged", ("unstated_sums",), values)
+    if lo is not None and rate.rate < lo and _is_power_limited(rate, side, values, lo):
+        return Judged(cell, rate, alike, lo, hi, "sane", ("power_limited",), values)
     if lo is not None and rate.rate < lo:
         return Judged(cell, rate, alike, lo, hi, "too slow", _if_slow(rate, side, values), values)
     return Judged(cell, rate, alike, lo, hi, "sane", (), values)
@@ -109,6 +117,17 @@ def _clocks(cell: Cell, side: Side, chip: Chip) -> dict[str, float]:
     if clock is None or not isinstance(hertz, int | float):
         return {}
     return {"clock": clock, "boost": float(hertz)}
+
+
+def _is_power_limited(rate: Estimate, side: Side, values: Mapping[str, float], lo: float) -> bool:
+    """Whether only the power limit, at its default, and nothing amiss, keeps a rate below the range."""
+    amiss = {state for context in side.contexts for state in context.states} & {*_STATES} | rate.caveats & {
+        *FAULTS
+    }
+    if POWER_CAP not in rate.caveats or amiss or not values:
+        return False
+    share = values["clock"] / values["boost"]
+    return _LOWEST_CLOCK <= share < 1 and rate.rate / share >= lo
 
 
 def _if_fast(cell: Cell, values: Mapping[str, float]) -> tuple[str, ...]:

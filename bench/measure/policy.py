@@ -87,12 +87,12 @@ def sustained_s(regime: str | None) -> float | None:
 def fitted(cells: int, budget_s: float, *, overhead_s: float = 0.0) -> Policy:
     """Return the policy under which `cells` cells take about `budget_s` seconds in all, at the longest.
 
-    Warm-up may take a quarter of the budget for the first cell, and for another an eighth, or its share of a third
-    but a second at least, within the limits of `Policy`; sampling shares what is left after `overhead_s` a cell
-    (filling, searching, checking). Where algorithms are searched, which warms the device up too, it is a quarter and
-    0.8 s: on an H200 the clock has come down to what the power limit allows after 0.2 s, and what follows are
-    swings of a second or so, which more samples show and a longer warm-up does not end (it would take 6 s). With
-    very many cells the budget gives way, not the method.
+    Warm-up may take a quarter of the budget for the first cell, and for another an eighth, or its share of a
+    third but a second at least, within the limits of `Policy`; sampling shares what is left after `overhead_s`
+    a cell (filling, searching, checking). Where algorithms are searched, which warms up too, it is a quarter
+    and 0.8 s: on an H200 the clock has come down to what the power limit allows after 0.2 s, and what follows
+    are swings of a second or so, which more samples show and a longer warm-up does not end (it would take 6
+    s). With very many cells the budget gives way, not the method.
     """
     share, least = (1 / 4, 0.8) if overhead_s else (1 / 3, 1.0)
     cold = min(10.0, budget_s / 4)

@@ -96,7 +96,10 @@ def _capped(header: Header, processes: Processes, shown: Mapping[Cell, Estimate 
     if capped:
         names = ", ".join(dict.fromkeys(capped))
         target = percent(header.policy.target, 1)
-        yield f"{names}: sampling ended at the time cap, before ±{target} was reached"
+        yield (
+            f"{names}: sampling ended at the time cap, before ±{target} was reached; fewer cells at once, or "
+            "--sustained 15, take more samples"
+        )
 
 
 def _above_peak(

@@ -26,6 +26,7 @@ _WHY: Final = MappingProxyType[str, str](
         "not_flat": "it never settled; warm up longer",
         "autocorrelated": "its blocks depend on each other; measure on an idle machine",
         "bimodal": "it took turns between two speeds",
+        "power_limited": "its power limit held it back, for which others' runs are too short",
         "low_clock": "the clock was far below its boost clock",
         "steered": "variables that steer the libraries are set",
         "slow_library": "nothing unusual was recorded: try --library both, larger matrices, another driver",
@@ -84,7 +85,7 @@ def _range(one: Judged) -> str:
 
 def _checks(one: Judged) -> str:
     texts = [_WHY[code] for code in one.checks]
-    if "low_clock" in one.checks or "high_clock" in one.checks:
+    if {"low_clock", "high_clock", "power_limited"} & {*one.checks}:
         texts.append(f"it held {format_si(one.values['clock'], 'Hz')}, of {format_si(one.values['boost'], 'Hz')}")
     return "; ".join(texts)
 
