@@ -222,5 +222,5 @@ def test_the_help_of_a_command_begins_as_the_list_says() -> None:
 
 def test_every_command_file_is_in_the_list() -> None:
     rooms = {module for module in MODULES if module.startswith("bench.cli.")}
-    shared = {"bench.cli.main", "bench.cli.options", "bench.cli.progress", "bench.cli.saving"}
+    shared = {"bench.cli.asked", "bench.cli.main", "bench.cli.options", "bench.cli.progress", "bench.cli.saving"}
     assert rooms - shared == {module for module, _ in COMMANDS.values()}

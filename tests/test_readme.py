@@ -15,6 +15,7 @@ from bench.published.chips import Catalogue
 from bench.published.measured import read_published_measurements
 from bench.published.source import shipped_specs
 from bench.report.formats import FORMATS
+from bench.run.planning import _PLANS
 from bench.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,7 +93,7 @@ def test_every_workload_backend_and_format_file_is_in_its_dict() -> None:
     def rooms(folder: str) -> set[str]:
         return {path.stem for path in (ROOT / "bench" / folder).glob("*.py")} - {"__init__", "base"}
 
-    assert rooms("workloads") == set(WORKLOADS)
+    assert rooms("workloads") == set(WORKLOADS) == set(_PLANS)
     assert rooms("devices") - {"check", "cpu_stream", "environment"} == set(BACKENDS)
     modules = {render.__module__.rsplit(".", 1)[-1] for render in FORMATS.values()}
     assert rooms("report/formats") == modules

@@ -342,7 +342,10 @@ class TestNotes:
 
     def test_the_time_cap_is_told_once_a_cell_with_what_was_aimed_at(self) -> None:
         capped = changed(BF16, stop="time_cap")
-        said = "bf16 8192³: sampling ended at the time cap, before ±0.5 % was reached"
+        said = (
+            "bf16 8192³: sampling ended at the time cap, before ±0.5 % was reached; fewer cells at once, or "
+            "--sustained 15, take more samples"
+        )
         assert [note for note in shown([capped], [capped]).notes if "time cap" in note] == [said]
 
     def test_planned_cells_that_are_missing_are_counted(self) -> None:

@@ -1,20 +1,17 @@
 """`chipbench compare`: records, chips and what others measured against each other."""
 
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.asked import Asked
 from bench.cli.options import CONTEXT, JUDGED_FORMATS, catalogue_from, chip_from, say, shared_options, show
-from bench.errors import InvalidRequest, RecordError, Tripped
+from bench.errors import InvalidRequest, Tripped
 
 if TYPE_CHECKING:
     from bench.analysis.gates import Gate, Trip
-    from bench.analysis.sides import Named
-    from bench.published.chips import Catalogue, Chip
-    from bench.published.measured import PublishedMeasurement, PublishedMeasurements
 
 _MOST_NAMED = 5
 
@@ -68,69 +65,15 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, **op
         message = "--sane draws no verdict that --allow could let through; leave one of them out"
         raise click.UsageError(message)
     catalogue = catalogue_from(options["specs_dir"])
-    asked = _Asked(catalogue, results_dir, options["specs_dir"], skip_bad=options["skip_bad"])
+    asked = Asked(catalogue, results_dir, options["specs_dir"], skip_bad=options["skip_bad"])
     if options["sane"]:
         _sane(asked, names, gates, format_name)
     else:
         _compare(asked, names, gates, options["allow"], format_name)
 
 
-class _Asked:
-    """What the names of a comparison are looked up in."""
-
-    def __init__(self, catalogue: "Catalogue", results: Path, specs: Path | None, *, skip_bad: bool) -> None:
-        self.catalogue = catalogue
-        self._results, self._specs, self._skip_bad = results, specs, skip_bad
-
-    @cached_property
-    def _others(self) -> "PublishedMeasurements":
-        from bench.published.measured import read_published_measurements  # noqa: PLC0415 - only where asked for
-        from bench.published.source import specs_folders  # noqa: PLC0415
-
-        known = read_published_measurements(specs_folders(self._specs))
-        known.check_chips(self.catalogue.ids)
-        if known.overridden:
-            say(f"{self._specs} overrides what others measured of {', '.join(known.overridden)}")
-        return known
-
-    def measurements(self, chip: "Chip") -> "Sequence[PublishedMeasurement]":
-        """Return what others measured on a chip. Raises InvalidRequest if nobody did."""
-        from bench.published.source import did_you_mean  # noqa: PLC0415 - only where asked for
-
-        if chip.id not in self._others:
-            message = f"{chip.id}: nobody's measurements are known here"
-            raise InvalidRequest(message + did_you_mean(chip.id, sorted(self._others)))
-        return self._others[chip.id]
-
-    def side(self, name: str) -> "Named":
-        """Return what one name stands for, and say how it was understood."""
-        from bench.analysis import sides  # noqa: PLC0415 - `--help` must not load it
-
-        if name.lower().startswith(sides.PUBLISHED):
-            chip = chip_from(self.catalogue, name[len(sides.PUBLISHED) :])
-            return sides.Named(sides.side_of_others(chip, self.measurements(chip)))
-        if self.catalogue.has(name):
-            if Path(name).exists():
-                say(f"{name} is the chip; the file or folder of that name is ./{name}")
-            return sides.Named(sides.side_of_chip(chip_from(self.catalogue, name)))
-        suggested = [*self.catalogue.ids, *self.catalogue.aliases]
-        named = sides.measured_side(name, self._results, self._chip_of, suggested)
-        for note in named.notes:
-            say(note)
-        for error in named.damaged:
-            say(f"skipped: {error}" if self._skip_bad else str(error))
-        if named.damaged and not self._skip_bad:
-            count = f"{len(named.damaged)} record{'s' if len(named.damaged) > 1 else ''}"
-            message = f"{count} of {name} cannot be read; --skip-bad uses the rest"
-            raise RecordError(message)
-        return named
-
-    def _chip_of(self, chip_id: str) -> "Chip | None":
-        return self.catalogue.chip(chip_id) if chip_id in self.catalogue.ids else None
-
-
 def _compare(
-    asked: _Asked, names: Sequence[str], gates: "Sequence[Gate]", allowed: Sequence[str], format_name: str
+    asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", allowed: Sequence[str], format_name: str
 ) -> None:
     from bench.analysis.compare import compare  # noqa: PLC0415 - `--help` must not load it
     from bench.analysis.gates import tripped  # noqa: PLC0415
@@ -160,7 +103,7 @@ def _compare(
     _fail(trips)
 
 
-def _sane(asked: _Asked, names: Sequence[str], gates: "Sequence[Gate]", format_name: str) -> None:
+def _sane(asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", format_name: str) -> None:
     from bench.analysis.gates import unsane  # noqa: PLC0415 - `--help` must not load it
     from bench.analysis.sane import judged  # noqa: PLC0415
     from bench.report.sane import sane_view  # noqa: PLC0415

@@ -26,6 +26,7 @@ COMMANDS: Final = MappingProxyType(
             "bench.cli.explain",
             "Tell what was cut from a chip, and what the export rules say.",
         ),
+        "roofline": ("bench.cli.roofline", "Show what limits products: memory or arithmetic."),
         "results": ("bench.cli.results", "List, check and export the saved records."),
     }
 )

@@ -12,6 +12,7 @@ from bench.cli.options import CONTEXT, catalogue_from, say, shared_options, show
 from bench.errors import INTERRUPTED_EXIT, TERMINATED_EXIT, ChipbenchError, NothingPassed, Terminated
 from bench.units import DTYPES
 from bench.version import VERSION
+from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,6 @@ _MOST: Final = 10**15
 _BEST: Final = "best"
 _BOTH: Final = "both"
 _LIBRARIES: Final = (_BEST, _BOTH, "cublaslt", "cupy.matmul", "kernel", "memcpy")
-_WORKLOADS: Final = ("gemm", "skinny", "stream", "llm")
 _WORTH_SAYING_S: Final = 120.0
 _DEFAULT_RESULTS: Final = Path("results")
 
@@ -89,10 +89,10 @@ class _Seconds(click.FloatRange):
 )
 @click.option(
     "--workload",
-    type=click.Choice(_WORKLOADS),
+    type=click.Choice(list(WORKLOADS)),
     default="gemm",
     show_default=True,
-    help="Square products, products of 1 to 8192 rows, copies through memory, or a model's products.",
+    help=f"{'; '.join(f'{name}: {what}' for name, what in WORKLOADS.items())}.",
 )
 @click.option("--model", metavar="ID", help="The model of workload llm, such as deepseek-r1 or llama-3-70b.")
 @click.option(
@@ -235,7 +235,7 @@ def _check_workload(options: dict[str, Any], given: set[str]) -> None:
     """Refuse options that the workload has no use for, and llm without a model."""
     workload = options["workload"]
     clash = (given & _CHOOSING) - _TAKES.get(workload, _CHOOSING - {"model", "elements"})
-    _refuse(clash, f"workload {workload} does not take them")
+    _refuse(clash, f"workload {workload} does not take that")
     if workload == "llm" and options["model"] is None:
         message = "workload llm needs --model, such as --model deepseek-r1"
         raise click.UsageError(message)

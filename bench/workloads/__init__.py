@@ -7,8 +7,8 @@ from typing import Final
 WORKLOADS: Final = MappingProxyType(
     {
         "gemm": "square products, one size a format",
-        "skinny": "a product of few to many rows",
+        "skinny": "products of 1 to 8192 rows",
         "stream": "copy and triad through memory",
-        "llm": "the products of a language model",
+        "llm": "the products of a model",
     }
 )

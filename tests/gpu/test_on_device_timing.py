@@ -11,6 +11,7 @@ from bench.devices.cuda import CudaBackend
 from bench.devices.nvidia.multiply import CUBLASLT, CUPY
 from bench.devices.nvidia.task import CudaTask, sets_of
 from bench.measure.policy import Policy
+from bench.pytest_timer import cuda_event_timer
 from bench.run.session import make_header, run_plan
 from bench.workloads.base import Plan, Shape
 from tests.gpu.cells import Fact, MakeTask, cell, in_turns, needs, warmed
@@ -163,3 +164,18 @@ def test_too_large_an_allocation_is_a_memory_error(gpu: CudaBackend) -> None:
     _, total = gpu._runtime.memory()
     with pytest.raises(MemoryError):
         gpu.prepare(cell("fp64", Shape(m=16, n=2 * total // (8 * 4096) // 16 * 16, k=4096)), 7)
+
+
+def test_the_timer_for_pytest_benchmark_times_what_is_enqueued_between(
+    gpu: CudaBackend, make_task: MakeTask, fact: Fact
+) -> None:
+    needs(gpu, "bf16", CUBLASLT)
+    task = make_task(cell("bf16", 4096))
+    calls = warmed(task, 1.5)
+    ours = task.block(calls).seconds
+    with gpu._runtime.current():
+        started = cuda_event_timer()
+        task._enqueue(calls)
+        took = float(cuda_event_timer() - started)
+    fact("timer over block", f"{took / ours:.5f}")
+    assert took == pytest.approx(ours, rel=0.05)

@@ -1,0 +1,177 @@
+"""Rooflines: what memory and arithmetic allow a product, by the sheet and as measured, and how near it comes.
+
+A product of F operations that moves B bytes, each operand once, runs at min(peak, F / B × bandwidth) at most, and
+is bound by memory below the ridge, F / B = peak / bandwidth (Williams, Waterman and Patterson, CACM 52(4), 2009).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from bench.analysis.compare import Side
+from bench.analysis.estimates import Estimate, published_peak
+from bench.units import DTYPES, Dtype
+from bench.workloads import stream
+from bench.workloads.base import STREAMS, USUAL, Cell
+
+Bound = Literal["memory", "compute"]
+
+
+class Format(NamedTuple):
+    """A number format, and whether FP8 is summed fast: formats of one name may have two roofs."""
+
+    dtype: Dtype
+    fast: bool
+
+    @property
+    def label(self) -> str:
+        """'bf16', or 'fp8 fast'."""
+        return f"{self.dtype.name} fast" if self.fast else self.dtype.name
+
+
+class Roof(NamedTuple):
+    """A peak in operations per second and a bandwidth in bytes per second."""
+
+    peak: Estimate
+    bandwidth: Estimate
+
+    @property
+    def ridge(self) -> float:
+        """The operations per byte from which on arithmetic is the limit."""
+        return self.peak.rate / self.bandwidth.rate
+
+    def ceiling(self, intensity: float) -> float:
+        """Return the highest rate of a product of so many operations per byte."""
+        return min(self.peak.rate, intensity * self.bandwidth.rate)
+
+    def bound_by(self, intensity: float) -> Bound:
+        """Return what limits such a product."""
+        return "memory" if intensity < self.ridge else "compute"
+
+
+class Ceilings(NamedTuple):
+    """One side's limits in one format; None for what nobody published, or was not measured there."""
+
+    side: Side
+    format: Format
+    published_peak: Estimate | None
+    published_bandwidth: Estimate | None
+    measured_peak: Estimate | None
+    measured_bandwidth: Estimate | None
+
+    @property
+    def published(self) -> Roof | None:
+        """The roof by the sheet."""
+        return _roof(self.published_peak, self.published_bandwidth)
+
+    @property
+    def measured(self) -> Roof | None:
+        """The roof of what was measured: the best product and the best copy or triad."""
+        return _roof(self.measured_peak, self.measured_bandwidth)
+
+
+class Under(NamedTuple):
+    """A product under a roof: its ceiling there, what limits it, and its rate as a share of the ceiling."""
+
+    ceiling: float
+    bound_by: Bound
+    share: float
+
+
+class Point(NamedTuple):
+    """A product of one side: its rate, its operations per byte, and where it lies under both roofs.
+
+    `above`: its whole interval lies above the measured roof, as of operands that were in a cache.
+    """
+
+    side: Side
+    cell: Cell
+    rate: Estimate
+    intensity: float
+    published: Under | None
+    measured: Under | None
+    above: bool
+
+
+def ceilings(side: Side) -> list[Ceilings]:
+    """Return a side's limits in every format that it was measured in, or that its sheet has a peak of."""
+    bandwidth = max(_rates(side, _is_stream), key=_rate, default=None)
+    return [
+        Ceilings(
+            side,
+            one,
+            published_peak(side.chip, one.dtype) if side.chip else None,
+            _published_bandwidth(side),
+            max(
+                _rates(side, lambda cell, of=one: format_of(cell) == of and _is_usual(cell)),
+                key=_rate,
+                default=None,
+            ),
+            bandwidth,
+        )
+        for one in _formats(side)
+    ]
+
+
+def points(side: Side, limits: Sequence[Ceilings]) -> Iterator[Point]:
+    """Yield every product of a side with a rate of its own, under that side's `limits`.
+
+    What the host limited says nothing of the device, and a rate whose shape was not stated has no intensity.
+    """
+    by_format = {one.format: one for one in limits}
+    for cell, rate in side.estimates.items():
+        of = format_of(cell)
+        if of is None or of not in by_format or not cell.bytes_moved or rate.host_limited:
+            continue
+        intensity = cell.flop / cell.bytes_moved
+        published, measured = (
+            _under(rate, intensity, roof) for roof in (by_format[of].published, by_format[of].measured)
+        )
+        above = measured is not None and rate.interval is not None and rate.interval.lo > measured.ceiling
+        yield Point(side, cell, rate, intensity, published, measured, above)
+
+
+def format_of(cell: Cell) -> Format | None:
+    """Return the format of a product; None of a copy, or of types without a name."""
+    return None if cell.dtype is None else Format(cell.dtype, bool(cell.fast_accumulate))
+
+
+def _formats(side: Side) -> list[Format]:
+    measured = [found for cell in side.estimates if (found := format_of(cell)) is not None]
+    if measured or side.chip is None or side.kind != "published":
+        return sorted(dict.fromkeys(measured), key=lambda one: (list(DTYPES).index(one.dtype.name), one.fast))
+    return [Format(dtype, fast=False) for dtype in DTYPES.values() if published_peak(side.chip, dtype)]
+
+
+def _published_bandwidth(side: Side) -> Estimate | None:
+    if side.chip is None:
+        return None
+    (copy,) = stream.cells(["copy"], 1, library="")
+    return published_peak(side.chip, copy)
+
+
+def _rates(side: Side, wanted: Callable[[Cell], bool]) -> list[Estimate]:
+    return [rate for cell, rate in side.estimates.items() if wanted(cell) and not rate.host_limited]
+
+
+def _rate(estimate: Estimate) -> float:
+    return estimate.rate
+
+
+def _is_stream(cell: Cell) -> bool:
+    return cell.operation in STREAMS and _is_usual(cell)
+
+
+def _is_usual(cell: Cell) -> bool:
+    """Whether its data and regime are the usual ones, as far as they are stated: others' speed up a roof."""
+    return all(getattr(cell, name) in {None, usual} for name, usual in USUAL.items())
+
+
+def _roof(peak: Estimate | None, bandwidth: Estimate | None) -> Roof | None:
+    return None if peak is None or bandwidth is None else Roof(peak, bandwidth)
+
+
+def _under(rate: Estimate, intensity: float, roof: Roof | None) -> Under | None:
+    if roof is None:
+        return None
+    ceiling = roof.ceiling(intensity)
+    return Under(ceiling, roof.bound_by(intensity), rate.rate / ceiling)
