@@ -342,11 +342,8 @@ class TestNotes:
 
     def test_the_time_cap_is_told_once_a_cell_with_what_was_aimed_at(self) -> None:
         capped = changed(BF16, stop="time_cap")
-        said = (
-            "bf16 8192³: sampling ended at the time cap, before ±0.5 % was reached; fewer cells at once, or "
-            "--sustained 15, take more samples"
-        )
-        assert [note for note in shown([capped], [capped]).notes if "time cap" in note] == [said]
+        (said,) = (note for note in shown([capped], [capped]).notes if "time cap" in note)
+        assert said.startswith("bf16 8192³: sampling ended at the time cap, before ±0.5 % was reached; ")
 
     def test_planned_cells_that_are_missing_are_counted(self) -> None:
         run = Run(LINES.header, [[reduce(BF16)]], [], 1.0, interrupted=True)
