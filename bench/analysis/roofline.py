@@ -5,6 +5,7 @@ is bound by memory below the ridge, F / B = peak / bandwidth (Williams, Waterman
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 from bench.analysis.compare import Side
@@ -101,11 +102,7 @@ def ceilings(side: Side) -> list[Ceilings]:
             one,
             published_peak(side.chip, one.dtype) if side.chip else None,
             _published_bandwidth(side),
-            max(
-                _rates(side, lambda cell, of=one: format_of(cell) == of and _is_usual(cell)),
-                key=_rate,
-                default=None,
-            ),
+            max(_rates(side, partial(_is_of, one)), key=_rate, default=None),
             bandwidth,
         )
         for one in _formats(side)
@@ -159,6 +156,10 @@ def _rate(estimate: Estimate) -> float:
 
 def _is_stream(cell: Cell) -> bool:
     return cell.operation in STREAMS and _is_usual(cell)
+
+
+def _is_of(wanted: Format, cell: Cell) -> bool:
+    return format_of(cell) == wanted and _is_usual(cell)
 
 
 def _is_usual(cell: Cell) -> bool:
