@@ -27,7 +27,7 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, **op
     \b
     Examples:
       chipbench roofline h20 h100 h200
-      chipbench roofline results/h200-sxm-141gb
+      chipbench roofline results/cpu-…
       chipbench roofline latest --format json
     """  # noqa: D301 - \b is Click's mark for a block to keep
     from bench.analysis.roofline import ceilings, points  # noqa: PLC0415 - `--help` must not load it

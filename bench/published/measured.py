@@ -1,6 +1,6 @@
 """Rates of matrix multiplies that others measured and published: one TOML file a chip, each with its source."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -11,7 +11,16 @@ import msgspec
 
 from bench.errors import SpecError
 from bench.published.conditions import positive
-from bench.published.source import Source, convert, did_you_mean, named_source, parse_toml, read_text, written
+from bench.published.source import (
+    ByFile,
+    Source,
+    convert,
+    did_you_mean,
+    named_source,
+    parse_toml,
+    read_text,
+    written,
+)
 from bench.units import DTYPES, UNITS
 
 BestOf = Literal["squares", "shapes"]
@@ -61,31 +70,11 @@ class _RawFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     measurements: list[Any]
 
 
-class PublishedMeasurements(Mapping[str, tuple[PublishedMeasurement, ...]]):
-    """What was measured of each chip, by chip id. A file is read when its chip is first asked for.
-
-    So a malformed file raises SpecError for its own chip only. `overridden` names the chips of which an earlier
-    folder's file is not used.
-    """
+class PublishedMeasurements(ByFile[tuple[PublishedMeasurement, ...]]):
+    """What was measured of each chip, by chip id, in the order of its file."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        found = [path for folder in folders for path in sorted((folder / "published").glob("*.toml"))]
-        self._paths = {path.stem: path for path in found}
-        stems = [path.stem for path in found]
-        self.overridden = tuple(chip for chip in self._paths if stems.count(chip) > 1)
-
-    def __getitem__(self, chip: str) -> tuple[PublishedMeasurement, ...]:
-        """Return what was measured of one chip, in the order of its file."""
-        return read_measurements(self._paths[chip])
-
-    def __contains__(self, chip: object) -> bool:
-        return chip in self._paths
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._paths))
-
-    def __len__(self) -> int:
-        return len(self._paths)
+        super().__init__(folders, "published", read_measurements)
 
     def check_chips(self, known: Collection[str]) -> None:
         """Raise SpecError if a file is about a chip that is not among the ids `known`."""

@@ -1,7 +1,7 @@
 """Language models as the matrix multiplies by their weights: one TOML file each, every figure with its source."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 
 from bench.errors import SpecError
-from bench.published.source import Source, convert, did_you_mean, named_source, parse_toml, read_text
+from bench.published.source import ByFile, Source, convert, did_you_mean, named_source, parse_toml, read_text
 from bench.units import DTYPES, STORED_BYTES
 
 Part = Literal["attention", "dense", "experts", "head"]
@@ -111,26 +111,11 @@ class _RawModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     note: str | None = None
 
 
-class Models(Mapping[str, Model]):
-    """The models by id; a file is read when its model is first asked for. `overridden` are ids given anew."""
+class Models(ByFile[Model]):
+    """The models by id."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        found = [path for folder in folders for path in sorted((folder / "models").glob("*.toml"))]
-        self._paths = {path.stem: path for path in found}
-        stems = [path.stem for path in found]
-        self.overridden = tuple(name for name in self._paths if stems.count(name) > 1)
-
-    def __getitem__(self, name: str) -> Model:
-        return read_model(self._paths[name])
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._paths
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._paths))
-
-    def __len__(self) -> int:
-        return len(self._paths)
+        super().__init__(folders, "models", read_model)
 
     def find(self, name: str) -> Model:
         """Return the model of this id or other name; raise SpecError, with what is near, if there is none."""

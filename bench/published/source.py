@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -30,6 +30,7 @@ _READ: Final = (
 SMALLEST, LARGEST = 1e-18, 1e18
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _T = TypeVar("_T", bound=msgspec.Struct)
+_Read = TypeVar("_Read")
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,6 +136,32 @@ def _complaint(error: msgspec.ValidationError, table: Mapping[str, Any], kind: t
     if allowed:
         reason = f"must be one of {', '.join(allowed)}"
     return f"{name} {written(table[name])}: {reason}"
+
+
+class ByFile(Mapping[str, _Read]):
+    """What one TOML file each says, by the files' names. A file is read when its id is first asked for.
+
+    So a malformed file raises SpecError for its own id only. Files of that `kind` (a folder of specs) in a later
+    folder replace an earlier one's of the same name; `overridden` names those.
+    """
+
+    def __init__(self, folders: Sequence[Path], kind: str, read: Callable[[Path], _Read]) -> None:
+        found = [path for folder in folders for path in sorted((folder / kind).glob("*.toml"))]
+        self._read, self._paths = read, {path.stem: path for path in found}
+        stems = [path.stem for path in found]
+        self.overridden = tuple(name for name in self._paths if stems.count(name) > 1)
+
+    def __getitem__(self, name: str) -> _Read:
+        return self._read(self._paths[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._paths))
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 def named_source(name: str, sources: Mapping[str, Source], where: str) -> Source:

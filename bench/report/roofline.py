@@ -6,7 +6,7 @@ from typing import Any, Final
 from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
 from bench.analysis.roofline import Ceilings, Point, Roof, Under
-from bench.report.columns import KINDS, cell_columns, rate_columns, unit_of
+from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns, unit_of
 from bench.report.view import Column, Section, View, percent, significant
 from bench.units import format_si
 from bench.workloads.base import Cell
@@ -58,9 +58,7 @@ def _ceilings(limits: Sequence[Ceilings], sides: Sequence[Side]) -> Section:
 def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
     columns = [
         *_of_side([one.side for one in points], sides),
-        (Column("dtype"), [one.cell.dtype_label for one in points]),
-        (Column("shape"), [one.cell.size_text for one in points]),
-        (Column("library"), [one.cell.library or "" for one in points]),
+        *cell_texts([one.cell for one in points]),
         (Column("per byte", "right"), [significant(one.intensity, 3) for one in points]),
         (Column("rate", "right"), [format_si(one.rate.rate, one.cell.rate_label) for one in points]),
         (Column("bound by"), [_bound(one) for one in points]),
