@@ -142,7 +142,7 @@ def header(planned: Sequence[Cell]) -> Header:
     return Header(
         schema=SCHEMA,
         id="51301a7e",
-        tool="0.2.0",
+        tool="0.4.0",
         origin="simulated",
         started="2026-01-02T03:04:05Z",
         backend="cuda",

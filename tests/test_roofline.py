@@ -1,10 +1,12 @@
 """Rooflines: the arithmetic for any peak and bandwidth, what a side's ceilings are made of, and the command."""
 
+import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
 from bench.analysis.roofline import Ceilings, Point, Roof, ceilings, format_of, points
 from bench.analysis.sides import side_of_chip, side_of_others
-from bench.published.chips import Catalogue
+from bench.published.chips import Catalogue, Chip
 from bench.published.measured import read_published_measurements
 from bench.published.source import shipped_specs
 from bench.stats import Interval
@@ -48,6 +50,10 @@ def product(
 def copy(operation: str = "copy", *, data: Data = "normal") -> Cell:
     (made,) = stream.cells([operation], 1 << 28, library="kernel", data=data)
     return made
+
+
+def named(some: Sequence[Ceilings]) -> dict[str, Ceilings]:
+    return {one.format.label if one.format else "": one for one in some}
 
 
 def side(rates: Mapping[Cell, Estimate], **more: Any) -> Side:  # noqa: ANN401
@@ -85,7 +91,7 @@ class TestRoof:
 
 class TestCeilings:
     def test_of_a_chip_there_is_its_sheet_only(self) -> None:
-        found = {one.format.label: one for one in ceilings(side_of_chip(H100))}
+        found = named(ceilings(side_of_chip(H100)))
         assert [name for name in DTYPES if name in found] == list(found)
         bf16 = found["bf16"]
         assert bf16.published is not None
@@ -100,19 +106,23 @@ class TestCeilings:
             copy(): estimate(3.0e12),
             copy("triad"): estimate(3.1e12),
         }
-        bf16, fp16 = sorted(ceilings(side(rates)), key=lambda one: one.format.label)
-        assert [one.format.label for one in (bf16, fp16)] == ["bf16", "fp16"]
+        of = named(ceilings(side(rates)))
+        assert list(of) == ["fp16", "bf16"], "in the order of formats"
+        bf16, fp16 = of["bf16"], of["fp16"]
+        assert bf16.best == product()
         assert bf16.measured is not None
         assert (bf16.measured.peak.rate, bf16.measured.bandwidth.rate) == (7e14, 3.1e12)
         assert fp16.measured_peak == estimate(8e14)
 
-    def test_what_is_unusual_or_limited_by_the_host_is_no_ceiling(self) -> None:
+    def test_what_is_unusual_or_bent_is_no_ceiling(self) -> None:
         rates = {
             product(): estimate(7e14),
             product(data="zeros"): estimate(9e14),
+            msgspec.structs.replace(product(), regime="burst"): estimate(9e14),
             product(m=64): estimate(9e14, 0.01, "launch_bound"),
             copy(): estimate(3.0e12),
             copy(data="zeros"): estimate(5e12),
+            msgspec.structs.replace(copy(), elements=64): estimate(9e12, 0.01, "in_cache"),
         }
         (bf16,) = ceilings(side(rates))
         assert bf16.measured is not None
@@ -120,12 +130,24 @@ class TestCeilings:
 
     def test_fp8_has_a_roof_for_each_way_of_summing(self) -> None:
         rates = {product("fp8"): estimate(1.2e15), product("fp8", fast=True): estimate(1.3e15)}
-        found = {one.format.label: one.measured_peak for one in ceilings(side(rates))}
+        found = {name: one.measured_peak for name, one in named(ceilings(side(rates))).items()}
         assert found == {"fp8": estimate(1.2e15), "fp8 fast": estimate(1.3e15)}
+
+    def test_a_sustained_rate_is_one(self) -> None:
+        settled = msgspec.structs.replace(product(), regime="sustained:15")
+        (bf16,) = ceilings(side({settled: estimate(6.8e14)}))
+        assert (bf16.best, bf16.measured_peak) == (settled, estimate(6.8e14))
+
+    @pytest.mark.parametrize("chip", [None, H100])
+    def test_of_a_stream_alone_there_is_its_bandwidth(self, chip: Chip | None) -> None:
+        some = named(ceilings(side({copy(): estimate(3e12)}, chip=chip)))
+        assert list(some) == ([""] if chip is None else list(named(ceilings(side_of_chip(H100)))))
+        assert {one.measured_bandwidth for one in some.values()} == {estimate(3e12)}
 
     def test_of_a_device_that_is_no_known_chip_there_is_what_was_measured(self) -> None:
         (one,) = ceilings(side({product(): estimate(7e14)}, chip=None))
         assert (one.published_peak, one.published_bandwidth, one.published, one.measured) == (None,) * 4
+        assert one.best == product()
 
 
 def found(rates: Mapping[Cell, Estimate]) -> list[Point]:
@@ -202,11 +224,19 @@ class TestCommand:
         assert other["of_published_ceiling"] is None
         text = chipbench("roofline", folder).text
         assert "8.389 GB/s" in text
-        assert "no bandwidth was measured" not in text
+        assert "that counts;" not in text
+        rows = csv.DictReader(chipbench("roofline", folder, "--format", "csv").out.splitlines())
+        assert [row["row"] for row in rows] == ["ceiling", "product", "product"]
 
-    def test_without_a_stream_it_says_how_to_measure_one(self, own_folder: Path) -> None:
+    def test_without_a_stream_or_a_product_it_says_how_to_measure_one(self, own_folder: Path) -> None:
         folder = saved(own_folder / "cpu")
-        assert "'chipbench run --workload stream' does that" in " ".join(chipbench("roofline", folder).out.split())
+        assert "'chipbench run --workload stream' measures one" in " ".join(
+            chipbench("roofline", folder).out.split()
+        )
+        memory = saved(own_folder / "memory", (1.0,), stream.cells(["copy"], 1 << 20, library="numpy"))
+        text = " ".join(chipbench("roofline", memory).out.split())
+        assert "8.389 GB/s" in text
+        assert "memory: has no product that counts; where that is in another record, name their folder" in text
 
     def test_what_stayed_in_a_cache_is_told(self, own_folder: Path) -> None:
         slow = stream.cells(["copy"], 1 << 10, library="numpy")
@@ -234,5 +264,5 @@ class TestCommand:
 def test_every_chip_s_roof_has_all_that_is_published() -> None:
     for chip in CATALOGUE.all():
         found: list[Ceilings] = ceilings(side_of_chip(chip))
-        assert all(one.published_peak is not None for one in found)
+        assert all(one.published_peak is not None for one in found if one.format)
         assert all((one.published is None) == (one.published_bandwidth is None) for one in found)

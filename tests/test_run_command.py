@@ -81,7 +81,7 @@ class TestBadInput:
         answer = chipbench(*FP32, "--size", "1e9")
         assert answer.code == 2
         assert "fp32 1000000000³ needs 12.0 EB of memory and " in answer.error
-        assert "B are free here; take a smaller size" in answer.error
+        assert "B are free here; take a smaller one" in answer.error
         assert not results.exists()
 
     def test_nothing_is_allocated_for_what_does_not_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:

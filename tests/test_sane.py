@@ -21,7 +21,7 @@ from bench.published.measured import read_published_measurements
 from bench.published.source import shipped_specs
 from bench.records.record import encode_line, read_lines
 from bench.report.sane import _WHY
-from bench.workloads import gemm
+from bench.workloads import gemm, stream
 from bench.workloads.base import LARGE, MEDIUM, Cell, Plan, Shape, shape_class
 from tests import make_simulated
 from tests.support import FAILED
@@ -170,6 +170,22 @@ def test_what_others_did_not_measure_so_is_not_judged(made: Measurement, check: 
     assert (cell["sanity"], cell["checks"]) == ("not judged", check)
 
 
+@pytest.mark.parametrize(("codes", "check"), [(["in_cache"], "in_cache"), ([], "other_chip")])
+def test_a_stream_above_the_published_bandwidth_is_too_fast(codes: list[str], check: str, path: Path) -> None:
+    """Of an H100 3.35 TB/s."""
+    (copy,) = stream.cells(["copy"], 1 << 28, library="kernel")
+    samples = Samples(seconds_per_call=(copy.bytes_moved / 3.8e12,) * 8)
+    made = msgspec.structs.replace(
+        BF16,
+        cell=copy,
+        samples=samples,
+        warnings=tuple(Caveat(code=code, values={"operands": 1.0, "l2": 2.0}) for code in codes),
+        telemetry=None,
+    )
+    (cell,) = sane(path, made)[1]["cells"]
+    assert (cell["sanity"], cell["checks"]) == ("too fast", check)
+
+
 def test_a_wrong_product_is_not_sane(path: Path) -> None:
     assert sane(path, at(7.5e14, check=FAILED), on=("unsane",))[0] == 6
 
@@ -201,6 +217,7 @@ def test_every_check_has_its_words() -> None:
     catalogue = Catalogue([shipped_specs()])
     chip = catalogue.resolve("h100").chip
     codes = {"power_limit", "application_clocks", "gpu_processes", "busy", "hot", *FAULTS, "not_flat"}
+    codes |= {"in_cache", "other_chip"}
     codes |= {
         "power_limited",
         "autocorrelated",

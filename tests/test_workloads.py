@@ -253,6 +253,27 @@ class TestLlm:
         assert "they fit this device" in resolve(lab.backend(), Wish(workload="llm", model=small)).notes[-1]
 
 
+class TestStreamSize:
+    def test_the_default_gives_way_to_what_fits_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        usual = open_backend().defaults.elements
+        plan, _, _ = planned(workload="stream")
+        assert {cell.elements for cell in plan.cells} == {usual}
+        monkeypatch.setattr(environment, "bytes_free", lambda: 200 << 20)
+        smaller, _, notes = planned(workload="stream")
+        (elements,) = {cell.elements for cell in smaller.cells}
+        assert elements is not None
+        assert usual % elements == 0
+        assert 12 * elements < 200 << 20 < 12 * 2 * elements + (1 << 27)
+        assert notes == (
+            f"arrays of {smaller.cells[0].size_text}, since larger ones do not fit; a cache may hold some",
+        )
+
+    def test_what_was_asked_for_does_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(environment, "bytes_free", lambda: 200 << 20)
+        with pytest.raises(InvalidRequest, match="take a smaller one"):
+            planned(workload="stream", elements=1 << 28)
+
+
 class TestFp8:
     def test_only_squares_are_summed_both_ways(self, lab: Lab) -> None:
         def sums(**wish: Any) -> set[bool | None]:  # noqa: ANN401
@@ -328,7 +349,7 @@ class TestBadInput:
     )
     def test_a_model_that_is_not_there_is_answered_with_those_that_are(self, name: str, advice: str) -> None:
         answer = chipbench(*RUN, "llm", "--model", name)
-        assert answer.code == 3
+        assert answer.code == 2
         assert f"no model '{name}' here; {advice}" in answer.error
 
     def test_arrays_beyond_the_memory_are_refused_before_they_are_allocated(self, scripted: list[Cell]) -> None:

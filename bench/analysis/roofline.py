@@ -6,22 +6,25 @@ is bound by memory below the ridge, F / B = peak / bandwidth (Williams, Waterman
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate, published_peak
+from bench.measure.policy import BURST
 from bench.units import DTYPES, Dtype
 from bench.workloads import stream
 from bench.workloads.base import STREAMS, USUAL, Cell
 
 Bound = Literal["memory", "compute"]
+# Warnings of rates that are not the device's own: the host was too slow, or a cache held the operands.
+_BENT: Final = frozenset({"launch_bound", "in_cache"})
 
 
 class Format(NamedTuple):
-    """A number format, and whether FP8 is summed fast: formats of one name may have two roofs."""
+    """A number format, and, of FP8, whether it is summed fast: there are two roofs then."""
 
     dtype: Dtype
-    fast: bool
+    fast: bool | None
 
     @property
     def label(self) -> str:
@@ -50,14 +53,19 @@ class Roof(NamedTuple):
 
 
 class Ceilings(NamedTuple):
-    """One side's limits in one format; None for what nobody published, or was not measured there."""
+    """One side's limits in one format; None for what nobody published, or was not measured there.
+
+    `best` is the product that reached the measured peak. `format` is None of a side without products, whose
+    bandwidths are all that there is.
+    """
 
     side: Side
-    format: Format
+    format: Format | None
     published_peak: Estimate | None
     published_bandwidth: Estimate | None
     measured_peak: Estimate | None
     measured_bandwidth: Estimate | None
+    best: Cell | None
 
     @property
     def published(self) -> Roof | None:
@@ -94,19 +102,26 @@ class Point(NamedTuple):
 
 
 def ceilings(side: Side) -> list[Ceilings]:
-    """Return a side's limits in every format that it was measured in, or that its sheet has a peak of."""
-    bandwidth = max(_rates(side, _is_stream), key=_rate, default=None)
-    return [
-        Ceilings(
-            side,
-            one,
-            published_peak(side.chip, one.dtype) if side.chip else None,
-            _published_bandwidth(side),
-            max(_rates(side, partial(_is_of, one)), key=_rate, default=None),
-            bandwidth,
+    """Return a side's limits in every format that it was measured in, or that its sheet has a peak of.
+
+    A measured limit is the highest rate with normal data, in no burst, that neither the host nor a cache bent.
+    """
+    copied = _best(side, _is_stream)
+    found = []
+    for one in _formats(side):
+        best = None if one is None else _best(side, partial(_is_of, one))
+        found.append(
+            Ceilings(
+                side,
+                one,
+                published_peak(side.chip, one.dtype) if one and side.chip else None,
+                _published_bandwidth(side),
+                None if best is None else side.estimates[best],
+                None if copied is None else side.estimates[copied],
+                best,
+            )
         )
-        for one in _formats(side)
-    ]
+    return found
 
 
 def points(side: Side, limits: Sequence[Ceilings]) -> Iterator[Point]:
@@ -129,14 +144,20 @@ def points(side: Side, limits: Sequence[Ceilings]) -> Iterator[Point]:
 
 def format_of(cell: Cell) -> Format | None:
     """Return the format of a product; None of a copy, or of types without a name."""
-    return None if cell.dtype is None else Format(cell.dtype, bool(cell.fast_accumulate))
+    return None if cell.dtype is None else Format(cell.dtype, cell.fast_accumulate)
 
 
-def _formats(side: Side) -> list[Format]:
-    measured = [found for cell in side.estimates if (found := format_of(cell)) is not None]
-    if measured or side.chip is None or side.kind != "published":
-        return sorted(dict.fromkeys(measured), key=lambda one: (list(DTYPES).index(one.dtype.name), one.fast))
-    return [Format(dtype, fast=False) for dtype in DTYPES.values() if published_peak(side.chip, dtype)]
+def _formats(side: Side) -> list[Format | None]:
+    measured = {found for cell in side.estimates if (found := format_of(cell)) is not None}
+    if measured:
+        return [*sorted(measured, key=_reading_order)]
+    chip = side.chip
+    known = [Format(dtype, None) for dtype in DTYPES.values() if chip and published_peak(chip, dtype)]
+    return [*known] or [None]
+
+
+def _reading_order(one: Format) -> tuple[int, bool]:
+    return list(DTYPES).index(one.dtype.name), bool(one.fast)
 
 
 def _published_bandwidth(side: Side) -> Estimate | None:
@@ -146,12 +167,10 @@ def _published_bandwidth(side: Side) -> Estimate | None:
     return published_peak(side.chip, copy)
 
 
-def _rates(side: Side, wanted: Callable[[Cell], bool]) -> list[Estimate]:
-    return [rate for cell, rate in side.estimates.items() if wanted(cell) and not rate.host_limited]
-
-
-def _rate(estimate: Estimate) -> float:
-    return estimate.rate
+def _best(side: Side, wanted: Callable[[Cell], bool]) -> Cell | None:
+    """Return the cell of the highest rate among those wanted that count."""
+    counting = [cell for cell, rate in side.estimates.items() if wanted(cell) and not rate.caveats & _BENT]
+    return max(counting, key=lambda cell: side.estimates[cell].rate, default=None)
 
 
 def _is_stream(cell: Cell) -> bool:
@@ -163,8 +182,8 @@ def _is_of(wanted: Format, cell: Cell) -> bool:
 
 
 def _is_usual(cell: Cell) -> bool:
-    """Whether its data and regime are the usual ones, as far as they are stated: others' speed up a roof."""
-    return all(getattr(cell, name) in {None, usual} for name, usual in USUAL.items())
+    """Whether its data are normal and it was no burst, as far as that is stated: others would raise a roof."""
+    return cell.data in {None, USUAL["data"]} and cell.regime != BURST
 
 
 def _roof(peak: Estimate | None, bandwidth: Estimate | None) -> Roof | None:

@@ -9,7 +9,7 @@ from bench.analysis.estimates import Estimate, peak_at_clock, published_peak
 from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.published.chips import Chip
 from bench.published.measured import PublishedMeasurement
-from bench.workloads.base import USUAL, Cell, Shape, shape_class
+from bench.workloads.base import STREAMS, USUAL, Cell, Shape, shape_class
 
 Sanity = Literal["sane", "too slow", "too fast", "not judged"]
 # Rates of one product by different people, drivers and libraries lie up to about 5 % apart where several were
@@ -27,10 +27,11 @@ class Judged(NamedTuple):
 
     `lo` and `hi` are the ends of the range in which it is sane: a tenth beyond what was published. `checks`
     are codes: sane may be what is only `power_limited`; too slow may be what the run itself warned of, a
-    `low_clock`, variables that `steered`, or a `slow_library`; too fast predictable `data`, a `high_clock` or
-    an `other_product`; it is not judged if it `failed` its check in some process, is `host_limited`, `unusual`
-    (not steady, or not of normal data), `unpublished`, or below what others measured with `unstated_sums`,
-    which may be the fast ones. `values` hold the clock that was held and the boost clock (Hz), where known.
+    `low_clock`, variables that `steered`, or a `slow_library`; too fast predictable `data`, arrays `in_cache`,
+    an `other_chip`, a `high_clock` or an `other_product`; it is not judged if it `failed` its check in some
+    process, is `host_limited`, `unusual` (not steady, or not of normal data), `unpublished`, or below what
+    others measured with `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and
+    the boost clock (Hz), where known.
     """
 
     cell: Cell
@@ -66,7 +67,7 @@ def _judged(cell: Cell, side: Side, chip: Chip, measurements: Sequence[Published
     values = _clocks(cell, side, chip)
     reason = "failed" if cell in side.failed else _unjudged(cell, rate, hi)
     if rate is not None and reason not in {"failed", "host_limited"} and _is_too_fast(cell, rate, side, chip, hi):
-        return Judged(cell, rate, alike, lo, hi, "too fast", _if_fast(cell, values), values)
+        return Judged(cell, rate, alike, lo, hi, "too fast", _if_fast(cell, rate, values), values)
     if rate is None or reason is not None:
         return Judged(cell, rate, alike, lo, hi, "not judged", (reason or "failed",), values)
     if lo is not None and rate.rate < lo and cell.fast_accumulate is False:
@@ -130,7 +131,9 @@ def _is_power_limited(rate: Estimate, side: Side, values: Mapping[str, float], l
     return _LOWEST_CLOCK <= share < 1 and rate.rate / share >= lo
 
 
-def _if_fast(cell: Cell, values: Mapping[str, float]) -> tuple[str, ...]:
+def _if_fast(cell: Cell, rate: Estimate, values: Mapping[str, float]) -> tuple[str, ...]:
+    if cell.operation in STREAMS:
+        return ("in_cache",) if "in_cache" in rate.caveats else ("other_chip",)
     data = [] if cell.data == "normal" else ["data"]
     high = ["high_clock"] if values and values["clock"] > ROUNDING * values["boost"] else []
     return (*data, *high, "other_product")

@@ -46,7 +46,7 @@ _results_dir = click.option(
 _specs_dir = click.option(
     "--specs-dir",
     type=click.Path(path_type=Path),
-    help="A folder with chips/, rules/ or published/ files (*.toml) that add to or override what is shipped.",
+    help="A folder with chips/, rules/, published/ or models/ files (*.toml), to add or to override.",
 )
 
 

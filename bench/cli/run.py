@@ -120,7 +120,11 @@ class _Seconds(click.FloatRange):
     show_default=True,
     help="On a GPU: measure both (--quick: the first) and show the better, show both, or measure one.",
 )
-@click.option("--quick", is_flag=True, help="About 8 s in all on a CPU, half a minute on a GPU; wider intervals.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Less time a cell, wider intervals: the usual run takes 8 s on a CPU, half a minute on a GPU.",
+)
 @click.option("--sweep", is_flag=True, help="Squares from 1024 to 16384, as far as they fit.")
 @click.option(
     "--thorough", is_flag=True, help="The sweep, and at the default size bursts after rest and all kinds of data."

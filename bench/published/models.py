@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from bench.errors import SpecError
+from bench.errors import InvalidRequest, SpecError
 from bench.published.source import ByFile, Source, convert, did_you_mean, named_source, parse_toml, read_text
 from bench.units import DTYPES, STORED_BYTES
 
@@ -118,7 +118,7 @@ class Models(ByFile[Model]):
         super().__init__(folders, "models", read_model)
 
     def find(self, name: str) -> Model:
-        """Return the model of this id or other name; raise SpecError, with what is near, if there is none."""
+        """Return the model of this id or other name; raise InvalidRequest, with what is near, if there is none."""
         wanted = name.strip().lower()
         if wanted in self:
             return self[wanted]
@@ -126,7 +126,7 @@ class Models(ByFile[Model]):
         if wanted in named:
             return named[wanted]
         message = f"no model {name!r} here"
-        raise SpecError(message + did_you_mean(wanted, [*self, *named]))
+        raise InvalidRequest(message + did_you_mean(wanted, sorted([*self, *named])))
 
     def _others(self) -> dict[str, Model]:
         """Return the models by their other names. Raises SpecError if one is another model's, too."""

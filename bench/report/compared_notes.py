@@ -21,13 +21,14 @@ from bench.report.excess import EXCESS
 from bench.report.verdicts import explanation
 from bench.report.view import significant
 from bench.units import format_si
-from bench.workloads.base import Cell
+from bench.workloads.base import STREAMS, Cell
 
 _INTERVALS: Final = (
     "Intervals are 95 %: of one process, the median's while it ran, which says nothing of the next; of two, the "
     "span of both; of more, that of their mean. A ratio's is in brackets."
 )
 _PEAKS: Final = "published peaks are dense ones, as somebody published them; 'chips --sources' says who"
+_BANDWIDTHS: Final = "copies and triads are held against the published memory bandwidth"
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -43,6 +44,7 @@ def notes(comparison: Comparison) -> list[str]:
     found += _sources(comparison)
     if any(side.kind == "published" for side in comparison.sides):
         found.append(_PEAKS)
+        found += [_BANDWIDTHS] if any(row.cell.operation in STREAMS for row in comparison.rows) else []
     found += _absent(comparison)
     if any(side.is_measured for side in comparison.sides):
         found.append(_INTERVALS)

@@ -252,6 +252,8 @@ def _document(run: Run, found: Sequence[Shown], own_chip: Chip | None, against: 
             "identified_by": header.device.identified_by,
         },
         "backend": header.backend,
+        "workload": header.plan.workload,
+        "model": header.plan.model,
         "tool": header.tool,
         "started": header.taken,
         "seconds": round(run.seconds, 3),

@@ -18,6 +18,7 @@ _RIDGE: Final = (
     "the ridge is peak ÷ bandwidth, in operations per byte: a product that does fewer for every byte it moves is "
     "bound by memory"
 )
+_COUNTS: Final = "measured: the highest rate with normal data, in no burst, that neither the host nor a cache bent"
 _PER_BYTE: Final = (
     "per byte: operations for every byte that is moved, each operand read or written once; the ceiling is the "
     "peak, or that times the bandwidth, whichever is lower"
@@ -33,26 +34,29 @@ def roofline_view(sides: Sequence[Side], limits: Sequence[Ceilings], points: Seq
         records=[*map(_of_ceilings, limits), *map(_of_point, points)],
         document={"ceilings": [*map(_of_ceilings, limits)], "cells": [*map(_of_point, points)]},
         sections=[_ceilings(limits, sides), *([_products(points, sides)] if points else [])],
-        notes=[f"{side.label}: {KINDS[side.kind]}, {side.name}" for side in sides],
+        notes=[*map(_who, sides)],
     )
+
+
+def _who(side: Side) -> str:
+    count = len(side.contexts)
+    return f"{side.label}: {KINDS[side.kind]}, {side.name}{f', {count} records pooled' if count > 1 else ''}"
 
 
 def _ceilings(limits: Sequence[Ceilings], sides: Sequence[Side]) -> Section:
     columns = [
         *_of_side([one.side for one in limits], sides),
-        (Column("dtype"), [one.format.label for one in limits]),
+        (Column("dtype"), [one.format.label if one.format else "" for one in limits]),
         (Column("published peak", "right"), [_figure(one.published_peak) for one in limits]),
-        (
-            Column("measured peak", "right"),
-            [_si(one.measured_peak, one.format.dtype.rate_label) for one in limits],
-        ),
+        (Column("measured peak", "right"), [_peak(one) for one in limits]),
+        (Column("by"), [one.best.label if one.best else "" for one in limits]),
         (Column("published bandwidth", "right"), [_figure(one.published_bandwidth) for one in limits]),
         (Column("measured bandwidth", "right"), [_si(one.measured_bandwidth, _BYTES) for one in limits]),
         (Column("published ridge", "right"), [_ridge(one.published) for one in limits]),
         (Column("measured ridge", "right"), [_ridge(one.measured) for one in limits]),
     ]
     ridges = [_RIDGE] if any(one.published or one.measured for one in limits) else []
-    return _section("Ceilings", columns, len(limits), [*ridges, *_lacking(limits)])
+    return _section("Ceilings", columns, len(limits), [*ridges, *_counting(limits), *_lacking(limits)])
 
 
 def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
@@ -60,7 +64,7 @@ def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
         *_of_side([one.side for one in points], sides),
         *cell_texts([one.cell for one in points]),
         (Column("per byte", "right"), [significant(one.intensity, 3) for one in points]),
-        (Column("rate", "right"), [format_si(one.rate.rate, one.cell.rate_label) for one in points]),
+        (Column("rate", "right"), [_si(one.rate, one.cell.rate_label) for one in points]),
         (Column("bound by"), [_bound(one) for one in points]),
         (Column("of the published ceiling", "right"), [_share(one.published, one.cell) for one in points]),
         (Column("of the measured ceiling", "right"), [_share(one.measured, one.cell) for one in points]),
@@ -78,14 +82,22 @@ def _of_side(of: Sequence[Side], sides: Sequence[Side]) -> list[tuple[Column, li
     return [(Column("of"), [side.label for side in of])] if len(sides) > 1 else []
 
 
+def _counting(limits: Sequence[Ceilings]) -> list[str]:
+    return [_COUNTS] if any(one.measured_peak or one.measured_bandwidth for one in limits) else []
+
+
 def _lacking(limits: Sequence[Ceilings]) -> list[str]:
     """Say what has to be measured for a roof of one's own."""
-    lacking = dict.fromkeys(
-        one.side.label for one in limits if one.side.is_measured and not one.measured_bandwidth
-    )
-    return [
-        f"{label}: no bandwidth was measured; 'chipbench run --workload stream' does that" for label in lacking
-    ]
+    measured = {one.side.label: one for one in limits if one.side.is_measured}
+    found = []
+    for label, one in measured.items():
+        if one.measured_bandwidth is None:
+            found.append(f"{label}: has no bandwidth that counts; 'chipbench run --workload stream' measures one")
+        if not any(other.measured_peak for other in limits if other.side is one.side):
+            found.append(
+                f"{label}: has no product that counts; where that is in another record, name their folder"
+            )
+    return found
 
 
 def _above(points: Sequence[Point]) -> list[str]:
@@ -111,7 +123,14 @@ def _figure(estimate: Estimate | None) -> str:
 
 
 def _si(estimate: Estimate | None, unit: str) -> str:
-    return "" if estimate is None else format_si(estimate.rate, unit)
+    if estimate is None:
+        return ""
+    text = format_si(estimate.rate, unit)
+    return text if estimate.half_width is None else f"{text} ±{percent(estimate.half_width, 2)}"
+
+
+def _peak(one: Ceilings) -> str:
+    return "" if one.format is None else _si(one.measured_peak, one.format.dtype.rate_label)
 
 
 def _ridge(roof: Roof | None) -> str:
@@ -120,23 +139,26 @@ def _ridge(roof: Roof | None) -> str:
 
 def _of_ceilings(one: Ceilings) -> dict[str, Any]:
     return {
+        "row": "ceiling",
         "side": one.side.label,
         "kind": one.side.kind,
         "name": one.side.name,
-        "dtype": one.format.dtype.name,
-        "fast_accumulate": one.format.fast,
-        "unit": one.format.dtype.rate_unit,
+        "dtype": one.format and one.format.dtype.name,
+        "fast_accumulate": one.format and one.format.fast,
+        "unit": one.format and one.format.dtype.rate_unit,
         "published_peak": one.published_peak and one.published_peak.rate,
         "measured_peak": one.measured_peak and one.measured_peak.rate,
         "published_bandwidth": one.published_bandwidth and one.published_bandwidth.rate,
         "measured_bandwidth": one.measured_bandwidth and one.measured_bandwidth.rate,
         "published_ridge": one.published and one.published.ridge,
         "measured_ridge": one.measured and one.measured.ridge,
+        "measured_peak_cell": one.best and one.best.key,
     }
 
 
 def _of_point(one: Point) -> dict[str, Any]:
     return {
+        "row": "product",
         "side": one.side.label,
         "kind": one.side.kind,
         "name": one.side.name,

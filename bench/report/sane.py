@@ -32,6 +32,8 @@ _WHY: Final = MappingProxyType[str, str](
         "slow_library": "nothing unusual was recorded: try --library both, larger matrices, another driver",
         "data": "predictable data take less power",
         "high_clock": "the clock was above the published boost clock",
+        "in_cache": "its arrays stayed in a cache; take larger ones",
+        "other_chip": "it may be another product (see 'chipbench devices')",
         "other_product": "it may be another product (see 'chipbench devices'), or sums of lower precision",
         "failed": "it failed its check in some process; see 'chipbench results check'",
         "host_limited": "host-limited",

@@ -127,8 +127,8 @@ def _not_captured(values: Values) -> str:
 def _in_cache(values: Values) -> str:
     operands, l2 = (format_si(float(values[name]), "B", digits=3) for name in ("operands", "l2"))
     return (
-        f"all operand sets together are {operands}, and the L2 cache holds {l2}, so some stay in it; take larger "
-        "matrices to measure from memory"
+        f"all operands together are {operands}, and the last cache holds {l2}, so some stay in it; take larger "
+        "ones to measure from memory"
     )
 
 

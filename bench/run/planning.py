@@ -27,6 +27,7 @@ ALL_DATA: Final[tuple[Data, ...]] = get_args(Data)
 _STEADY: Final = "steady"
 # A workload of very many cells gives each of them so long.
 _CELL_S, _QUICK_CELL_S = 4.0, 2.0
+_FEWEST_ELEMENTS: Final = 1 << 20  # fewer stay in any cache
 
 
 class Wish(NamedTuple):
@@ -241,16 +242,27 @@ def _exact(cells: Sequence[Cell]) -> list[Cell]:
 def _stream(planner: _Planner) -> list[Cell]:
     wish, backend = planner.wish, planner.backend
     elements = wish.elements or backend.defaults.elements
-    made: list[Cell] = []
-    for operation in stream.OPERATIONS:
-        for library in planner.libraries(operation, stream.DTYPE, backend.defaults.streams):
-            for data in wish.data:
-                made += stream.cells([operation], elements, library=library, data=data, regime=planner.regime)
+    made = _streams(planner, elements)
     if not made:
         named = wish.libraries[0] if wish.libraries else None
         message = f"nothing is left to measure: {backend.refusal(stream.OPERATIONS[0], stream.DTYPE, named)}"
         raise InvalidRequest(message)
+    while wish.elements is None and elements > _FEWEST_ELEMENTS and not all(map(planner.sizer.fits, made)):
+        elements //= 2
+        made = _streams(planner, elements)
+    if elements < (wish.elements or backend.defaults.elements):
+        planner.notes.append(f"arrays of {made[0].size_text}, since larger ones do not fit; a cache may hold some")
     return made
+
+
+def _streams(planner: _Planner, elements: int) -> list[Cell]:
+    return [
+        cell
+        for operation in stream.OPERATIONS
+        for library in planner.libraries(operation, stream.DTYPE, planner.backend.defaults.streams)
+        for data in planner.wish.data
+        for cell in stream.cells([operation], elements, library=library, data=data, regime=planner.regime)
+    ]
 
 
 _PLANS: Final = MappingProxyType[str, Callable[[_Planner], Sequence[Cell]]](

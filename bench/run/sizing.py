@@ -59,7 +59,7 @@ class Sizer:
             if free is not None and needed > free:
                 message = f"{cell.label} needs {format_si(needed, 'B', digits=3)} of memory and "
                 raise InvalidRequest(
-                    message + f"{format_si(free, 'B', digits=3)} are free here; take a smaller size"
+                    message + f"{format_si(free, 'B', digits=3)} are free here; take a smaller one"
                 )
 
     def _cell(self, dtype: str, library: str, shape: Shape) -> Cell:

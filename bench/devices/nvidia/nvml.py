@@ -30,9 +30,9 @@ REASONS: Final = MappingProxyType(
         "reliability": 0x400,
     }
 )
-# A matrix multiply runs into the power limit by nature, so sw_power_cap is no fault. These say that heat or the
-# machine's power supply holds the chip back, so that its rate is this machine's and not the chip's.
 POWER_CAP: Final = "sw_power_cap"
+# A matrix multiply runs into the power limit by nature, so that is no fault. These say that heat or the machine's
+# power supply holds the chip back, so that its rate is this machine's and not the chip's.
 FAULTS: Final = ("hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
 
 _VENDOR: Final = 0x10DE
