@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.devices.base import Moments
 from bench.devices.check import Held, check_product, tolerance_of
 from bench.devices.nvidia import operands
-from bench.devices.nvidia.operands import FORMATS, SCALES, Moments, block_scales, empty, fill, poison
+from bench.devices.nvidia.operands import FORMATS, SCALES, block_scales, empty, fill, poison
 from bench.units import DTYPES, STORED_BYTES
 from bench.workloads import gemm
 from bench.workloads.base import Data, Shape

@@ -1,9 +1,10 @@
 """What every backend is: it owns operands, timing, correctness and identity; `measure` owns when to stop."""
 
+import math
 from collections.abc import Mapping, Sequence
 from time import sleep
 from types import MappingProxyType
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -92,6 +93,26 @@ class OperandData(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     mean: float
     sd: float
     zero_share: float
+
+
+class Moments:
+    """Count, sums and zeros of what was stored, over all the operands that were added."""
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._squares, self._zeros = 0, 0.0, 0.0, 0
+
+    def add(self, xp: Any, numbers: Any) -> None:  # noqa: ANN401 - NumPy or CuPy, and an array of it
+        """Add numbers in FP64."""
+        self._count += numbers.size
+        self._sum += float(xp.sum(numbers))
+        self._squares += float(xp.sum(numbers * numbers))
+        self._zeros += numbers.size - int(xp.count_nonzero(numbers))
+
+    def described(self) -> OperandData:
+        """Return mean, standard deviation and share of zeros."""
+        mean = self._sum / self._count
+        variance = max(0.0, self._squares / self._count - mean * mean)
+        return OperandData(mean=mean, sd=math.sqrt(variance), zero_share=self._zeros / self._count)
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

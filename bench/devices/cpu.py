@@ -1,6 +1,5 @@
 """The CPU through NumPy's BLAS: a real measurement on any machine, with FP32 and FP64 only."""
 
-import math
 import os
 import platform
 from collections.abc import Mapping
@@ -19,13 +18,12 @@ from bench.devices.base import (
     Check,
     Device,
     Environment,
-    OperandData,
     Origin,
     PlainTask,
 )
 from bench.devices.check import Matrix, check_product, plain, tolerance_of, worst
 from bench.devices.cpu_stream import LIBRARY as STREAM
-from bench.devices.cpu_stream import CpuStreamTask, default_elements
+from bench.devices.cpu_stream import CpuStreamTask, default_elements, described
 from bench.units import DTYPES, STORED_BYTES
 from bench.workloads.base import STREAMS, Cell
 from bench.workloads.stream import DTYPE
@@ -56,7 +54,7 @@ class CpuTask(PlainTask):
         self._fill(self._a, [seed, 0])
         self._fill(self._b, [seed, 1])
         self._d = np.empty((shape.m, shape.n), self._dtype)
-        self.data = {"a": _describe(self._a), "b": _describe(self._b)}
+        self.data = {"a": described(self._a), "b": described(self._b)}
 
     def _fill(self, matrix: Matrix, seed: list[int]) -> None:
         match self._cell.data:
@@ -205,15 +203,6 @@ def _no_stream(dtype: str, library: str | None) -> str | None:
 def open_backend() -> CpuBackend:
     """Return the CPU backend; NumPy is always here."""
     return CpuBackend()
-
-
-def _describe(matrix: Matrix) -> OperandData:
-    zeros = 1 - np.count_nonzero(matrix) / matrix.size
-    mean = float(matrix.mean(dtype=np.float64))
-    # NumPy's own standard deviation copies the whole matrix in FP64.
-    rows = (np.subtract(row, mean, dtype=np.float64) for row in matrix)
-    squares = math.fsum(float(row @ row) for row in rows)
-    return OperandData(mean=mean, sd=math.sqrt(squares / matrix.size), zero_share=float(zeros))
 
 
 def _load() -> dict[str, str]:

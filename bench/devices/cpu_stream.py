@@ -1,16 +1,15 @@
 """Copy and triad through a CPU's memory with NumPy, one thread for every core that may be used."""
 
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.devices import environment as env
-from bench.devices.base import Block, Caveat, Check, OperandData, PlainTask
+from bench.devices.base import Block, Caveat, Check, Moments, OperandData, PlainTask
 from bench.devices.check import check_stream, worst
 from bench.workloads.base import Cell
 from bench.workloads.stream import SCALAR
@@ -18,7 +17,7 @@ from bench.workloads.stream import SCALAR
 LIBRARY: Final = "numpy"
 CACHES: Final = 4  # of the last level, that one array fills
 _LEAST_BYTES: Final = 1 << 28  # where nothing tells how large a cache is
-_PART: Final = 1 << 18  # numbers that are described together, in FP64
+_PART: Final = 1 << 16  # numbers that are described together, in FP64
 _ANEW: Final = 2  # index of the first array that is drawn anew
 _CHUNK: Final = 1 << 15  # numbers of a triad that stay in a core's own cache between its two operations
 
@@ -30,6 +29,14 @@ def default_elements() -> int:
     """Return a power of two of FP32 numbers that fill at least four times the last level of cache."""
     least = max(_LEAST_BYTES, CACHES * (env.last_level_cache_bytes() or 0))
     return 1 << (least // 4 - 1).bit_length()
+
+
+def described(array: npt.NDArray[Any]) -> OperandData:
+    """Return what an array in the host's memory holds, part by part, as a copy in FP64 might not fit."""
+    moments, flat = Moments(), array.reshape(-1)
+    for start in range(0, flat.size, _PART):
+        moments.add(np, flat[start : start + _PART].astype(np.float64))
+    return moments.described()
 
 
 class CpuStreamTask(PlainTask):
@@ -59,7 +66,7 @@ class CpuStreamTask(PlainTask):
         for index, array in enumerate(names.values()):
             self._fill(array, index)
         self._c = np.full(count, np.nan, np.float32)
-        self.data = {name: self._described(array) for name, array in names.items()}
+        self.data = {name: described(array) for name, array in names.items()}
 
     def _each(self, work: Callable[[Slice], object]) -> None:
         """Let every thread do its share, and wait for all."""
@@ -80,16 +87,6 @@ class CpuStreamTask(PlainTask):
             rng.standard_normal(dtype=np.float32, out=array[slice(*share)])
 
         self._each(part)
-
-    def _described(self, array: Numbers) -> OperandData:
-        total, squares, zeros = 0.0, 0.0, 0
-        for start in range(0, array.size, _PART):
-            part = array[start : start + _PART].astype(np.float64)
-            total, squares = total + float(part.sum()), squares + float(part @ part)
-            zeros += part.size - int(np.count_nonzero(part))
-        mean = total / array.size
-        sd = math.sqrt(max(0.0, squares / array.size - mean * mean))
-        return OperandData(mean=mean, sd=sd, zero_share=zeros / array.size)
 
     def _copy(self, share: Slice) -> None:
         start, stop = share

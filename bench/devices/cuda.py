@@ -29,12 +29,12 @@ from bench.devices.nvidia.requirements import (
     version_text,
 )
 from bench.devices.nvidia.runtime import CupyRuntime
-from bench.devices.nvidia.stream import KERNEL, MEMCPY, StreamTask
+from bench.devices.nvidia.stream import ELEMENTS, KERNEL, MEMCPY, StreamTask
 from bench.devices.nvidia.task import CudaTask, checking_bytes, sets_of
 from bench.devices.nvidia.watch import Watcher
 from bench.errors import BackendUnavailable, one_line
 from bench.workloads.base import STREAMS, Cell
-from bench.workloads.stream import DTYPE, GPU_ELEMENTS
+from bench.workloads.stream import DTYPE
 
 # The compute capability from which a format is multiplied by units of its own.
 _LEAST_CAPABILITY: Final = MappingProxyType(
@@ -69,7 +69,7 @@ class CudaBackend:
         l2="rotate",
         sizes=(2048, 4096, 8192),
         streams=(KERNEL, MEMCPY),
-        elements=GPU_ELEMENTS,
+        elements=ELEMENTS,
     )
 
     def __init__(

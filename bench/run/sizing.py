@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from bench.devices.base import Backend
 from bench.errors import CellFailed, InvalidRequest
@@ -10,8 +11,8 @@ from bench.units import format_si
 from bench.workloads import gemm
 from bench.workloads.base import Cell, Shape
 
-_PROBES = 4
-_LONGEST_CALL_S = 1.0
+_PROBES: Final = 4
+_LONGEST_CALL_S: Final = 1.0
 
 
 class Sizer:

@@ -13,7 +13,6 @@ OPERATIONS: Final = tuple(STREAMS)
 VERSION: Final = 1  # 1: FP32, normal data from a fixed seed, s = 3
 DTYPE: Final = "fp32"
 SCALAR: Final = 3.0
-GPU_ELEMENTS: Final = 1 << 28  # 1 GiB an array, far beyond every L2
 
 
 def cells(

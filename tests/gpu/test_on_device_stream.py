@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from bench.devices.cuda import CudaBackend
-from bench.devices.nvidia.stream import KERNEL, MEMCPY, StreamTask
+from bench.devices.nvidia.stream import ELEMENTS, KERNEL, MEMCPY, StreamTask
 from bench.workloads import stream
 from tests.gpu.cells import Fact
 
@@ -35,7 +35,7 @@ def test_every_way_is_right(gpu: CudaBackend, operation: str, library: str) -> N
 
 def test_the_best_kernel_copies_as_fast_as_the_driver(gpu: CudaBackend, fact: Fact) -> None:
     """Timed in turns, on 1 GiB; the driver's copy is what everyone has."""
-    tasks = [task_of(gpu, "copy", library, stream.GPU_ELEMENTS) for library in (KERNEL, MEMCPY)]
+    tasks = [task_of(gpu, "copy", library, ELEMENTS) for library in (KERNEL, MEMCPY)]
     try:
         best: list[float] = []
         for task in tasks:

@@ -4,7 +4,6 @@ FP8 and FP4 have no CuPy type, and BF16 only with ml_dtypes: they are stored as 
 bits. Everything takes `xp`, the array module (numpy in host memory, cupy in a GPU's).
 """
 
-import math
 from collections.abc import Callable, Iterator
 from functools import cache
 from types import MappingProxyType
@@ -13,7 +12,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.devices.base import OperandData
 from bench.workloads.base import Data
 
 Array = npt.NDArray[Any]
@@ -144,26 +142,6 @@ def empty(xp: Xp, name: str, rows: int, columns: int) -> Array:
     stored = FORMATS[name]
     array: Array = xp.empty((rows, stored.columns(columns)), stored.item)
     return array
-
-
-class Moments:
-    """Count, sums and zeros of what was stored, over all the operands that were added."""
-
-    def __init__(self) -> None:
-        self._count, self._sum, self._squares, self._zeros = 0, 0.0, 0.0, 0
-
-    def add(self, xp: Xp, numbers: Array) -> None:
-        """Add decoded numbers."""
-        self._count += numbers.size
-        self._sum += float(xp.sum(numbers))
-        self._squares += float(xp.sum(numbers * numbers))
-        self._zeros += numbers.size - int(xp.count_nonzero(numbers))
-
-    def described(self) -> OperandData:
-        """Return mean, standard deviation and share of zeros."""
-        mean = self._sum / self._count
-        variance = max(0.0, self._squares / self._count - mean * mean)
-        return OperandData(mean=mean, sd=math.sqrt(variance), zero_share=self._zeros / self._count)
 
 
 def fill(xp: Xp, array: Array, name: str, rng: Any, data: Data) -> Iterator[Array]:  # noqa: ANN401

@@ -6,11 +6,11 @@ from statistics import median
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from bench.devices.base import Block, Caveat, Check, OperandData
+from bench.devices.base import Block, Caveat, Check, Moments, OperandData
 from bench.devices.check import check_stream, worst
-from bench.devices.nvidia.operands import Array, Moments, fill, poison
+from bench.devices.nvidia.operands import Array, fill, poison
 from bench.devices.nvidia.runtime import CupyRuntime
-from bench.devices.nvidia.timed import HOST_LIMITED, TimedTask
+from bench.devices.nvidia.timed import TimedTask
 from bench.devices.nvidia.watch import Watcher
 from bench.errors import CellFailed
 from bench.workloads.base import STREAMS, Cell
@@ -18,7 +18,7 @@ from bench.workloads.stream import SCALAR
 
 KERNEL: Final = "kernel"
 MEMCPY: Final = "memcpy"
-_CACHES: Final = 3
+ELEMENTS: Final = 1 << 28  # 1 GiB an array, far beyond every L2
 _PER_THREAD: Final = 4  # numbers: one access of 16 bytes
 # Every thread moves four numbers, the last one what is left. Those named _cs tell the caches to keep nothing.
 _SOURCE: Final = r"""
@@ -127,15 +127,8 @@ class StreamTask(TimedTask):
 
     def caveats(self) -> Sequence[Caveat]:
         """Return that the arrays fit the cache, or that the host was too slow for them."""
-        found = []
-        moved, l2 = self._cell.bytes_moved, int(self._runtime.properties["l2CacheSize"])
-        if moved < _CACHES * l2:
-            found.append(Caveat(code="in_cache", values={"operands": float(moved), "l2": float(l2)}))
-        if self._recent:
-            enqueue_s, call_s = median(self._recent_enqueue), median(self._recent)
-            if enqueue_s >= HOST_LIMITED * call_s:
-                found.append(Caveat(code="launch_bound", values={"enqueue_s": enqueue_s, "call_s": call_s}))
-        return found
+        limited = self._host_limited(median(self._enqueued)) if self._enqueued else ()
+        return [*self._in_cache(self._cell.bytes_moved), *limited]
 
     def verify(self) -> Check:
         """Check every number that the timed call writes, then of arrays drawn anew; it is poisoned before."""

@@ -4,23 +4,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import cycle, islice
 from math import ceil
-from statistics import median
 from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 
-from bench.devices.base import Block, Caveat, Check, OperandData
+from bench.devices.base import Block, Caveat, Check, Moments, OperandData
 from bench.devices.check import Held, check_product, tolerance_of, worst
 from bench.devices.nvidia.multiply import Call, Multiplier, Operands, multiplier
-from bench.devices.nvidia.operands import FORMATS, SCALES, Array, Moments, empty, fill, poison
+from bench.devices.nvidia.operands import FORMATS, SCALES, Array, empty, fill, poison
 from bench.devices.nvidia.runtime import CaptureFailed, CupyRuntime
-from bench.devices.nvidia.timed import HOST_LIMITED, TimedTask
+from bench.devices.nvidia.timed import CACHES, TimedTask
 from bench.devices.nvidia.watch import Watcher
 from bench.errors import CellFailed
 from bench.workloads.base import Cell, Shape
 
-_CACHES: Final = 3  # of operands to rotate over, so that none is still in the L2 when its turn comes
 _LEAST_SETS: Final = 2
 _PROBE_CALLS: Final = 16
 _LONG_CALL_S: Final = 0.005  # far above what enqueuing one takes
@@ -38,7 +36,7 @@ def sets_of(cell: Cell, l2_bytes: int) -> int:
     """Return how many operand sets a cell rotates over: one if hot, else three L2 caches full, 2 to 512."""
     if cell.l2 == "hot" or not cell.bytes_moved:
         return 1
-    return min(_MOST_SETS, max(_LEAST_SETS, ceil(_CACHES * l2_bytes / cell.bytes_moved)))
+    return min(_MOST_SETS, max(_LEAST_SETS, ceil(CACHES * l2_bytes / cell.bytes_moved)))
 
 
 def checking_bytes(shape: Shape) -> int:
@@ -117,13 +115,10 @@ class CudaTask(TimedTask):
         found = [*self._unlike_its_name()]
         if self._not_captured is not None:
             found.append(Caveat(code="not_captured", values={"reason": self._not_captured}))
-        operands, l2 = len(self._sets) * self._cell.bytes_moved, int(self._runtime.properties["l2CacheSize"])
-        if self._cell.l2 == "rotate" and operands < _CACHES * l2:
-            found.append(Caveat(code="in_cache", values={"operands": float(operands), "l2": float(l2)}))
-        if self._recent and not self._per_graph and self._enqueue_s is not None:
-            call_s = median(self._recent)
-            if self._enqueue_s >= HOST_LIMITED * call_s:
-                found.append(Caveat(code="launch_bound", values={"enqueue_s": self._enqueue_s, "call_s": call_s}))
+        if self._cell.l2 == "rotate":
+            found += self._in_cache(len(self._sets) * self._cell.bytes_moved)
+        if not self._per_graph and self._enqueue_s is not None:
+            found += self._host_limited(self._enqueue_s)
         return found
 
     def _unlike_its_name(self) -> Iterator[Caveat]:

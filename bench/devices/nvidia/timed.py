@@ -1,14 +1,17 @@
 """What every task on a GPU shares: blocks timed by events, with the clock and the sensors beside them."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from statistics import median
 from time import sleep
+from typing import Final
 
-from bench.devices.base import Block, Telemetry
+from bench.devices.base import Block, Caveat, Telemetry
 from bench.devices.nvidia.runtime import CupyRuntime
 from bench.devices.nvidia.watch import Watcher
 
-HOST_LIMITED = 0.8  # of a call's time spent on enqueuing the next
+CACHES: Final = 3  # of operands to go through, so that none is still in the L2 when its turn comes
+_HOST_LIMITED: Final = 0.8  # of a call's time spent on enqueuing the next
 
 
 class TimedTask:
@@ -18,14 +21,14 @@ class TimedTask:
         self.cold = cold
         self._runtime, self._watcher = runtime, watcher
         self._recent: deque[float] = deque(maxlen=20)
-        self._recent_enqueue: deque[float] = deque(maxlen=20)
+        self._enqueued: deque[float] = deque(maxlen=20)
 
     def _timed_block(self, calls: int, enqueue: Callable[[], None]) -> Block:
         """Return the time of `calls` calls that `enqueue` launches."""
         timed = self._runtime.timed(enqueue)
         per_call = timed.seconds / calls
         self._recent.append(per_call)
-        self._recent_enqueue.append(timed.host_s / calls)
+        self._enqueued.append(timed.host_s / calls)
         clock = timed.sm_clock_hz
         reading = self._watcher.latest() if self._watcher else None
         return Block(
@@ -36,6 +39,20 @@ class TimedTask:
             power_w=reading.power_w if reading else None,
             temperature_c=reading.temperature_c if reading else None,
         )
+
+    def _in_cache(self, operands: int) -> Iterator[Caveat]:
+        """Yield that so many bytes of operands are too few for calls to find none of them in the L2."""
+        l2 = int(self._runtime.properties["l2CacheSize"])
+        if operands < CACHES * l2:
+            yield Caveat(code="in_cache", values={"operands": float(operands), "l2": float(l2)})
+
+    def _host_limited(self, enqueue_s: float) -> Iterator[Caveat]:
+        """Yield that enqueuing a call takes the host about as long as the latest calls took."""
+        if not self._recent:
+            return
+        call_s = median(self._recent)
+        if enqueue_s >= _HOST_LIMITED * call_s:
+            yield Caveat(code="launch_bound", values={"enqueue_s": enqueue_s, "call_s": call_s})
 
     def rest(self, seconds: float) -> None:
         """Let the GPU idle."""
