@@ -55,7 +55,7 @@ class TestRatio:
 
 class TestPeakAtClock:
     def test_it_is_multiprocessors_times_flop_times_clock(self) -> None:
-        found = peak_at_clock(H100, DTYPES["bf16"], 1.5e9)
+        found = peak_at_clock(H100, DTYPES["bf16"].figures, 1.5e9)
         assert found is not None
         assert found.rate == 132 * 4096 * 1.5e9
         assert found.figure is not None
@@ -65,7 +65,7 @@ class TestPeakAtClock:
     @pytest.mark.parametrize("name", ["sm_count", "flop_per_clock_per_sm.bf16", "bf16"])
     def test_without_one_of_its_figures_there_is_none(self, name: str) -> None:
         figures = {key: figure for key, figure in H100.figures.items() if key != name}
-        assert peak_at_clock(H100._replace(figures=figures), DTYPES["bf16"], 1.5e9) is None
+        assert peak_at_clock(H100._replace(figures=figures), DTYPES["bf16"].figures, 1.5e9) is None
 
 
 class TestPooled:

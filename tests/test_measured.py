@@ -1,20 +1,18 @@
 """Published measurements: the data of specs/published against what was printed, and that it is read strictly."""
 
-from collections.abc import Callable
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import SpecError
 from bench.published.chips import Catalogue
 from bench.published.measured import PublishedMeasurement, read_measurements, read_published_measurements
 from bench.published.source import shipped_specs, specs_folders
 from bench.units import DTYPES
+from tests.spec_files import Case, Write, refusal, writer
 
 SPECS = Path(__file__).resolve().parent.parent / "specs"
 FILES = sorted((SPECS / "published").iterdir())
@@ -201,32 +199,11 @@ source = "table"
 FIRST, SECOND = "[[measurements]] 1", "[[measurements]] 2"
 AGAIN = VALID[VALID.index("[[measurements]]") : VALID.index('[[measurements]]\ndtype = "int8"')]
 
-Write = Callable[..., Path]
-
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return a function that writes a file of measurements, by default the valid one with one text replaced."""
-
-    def write_file(old: str = "", new: str = "", *, name: str = "test-chip", folder: str = "specs") -> Path:
-        assert VALID.count(old) == 1 or not old, f"{old!r} is there {VALID.count(old)} times"
-        path = tmp_path / folder / "published" / f"{name}.toml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = VALID.replace(old, new) if old else VALID
-        path.write_text(text.replace('chip = "test-chip"', f'chip = "{name}"'), encoding="utf-8")
-        return path
-
-    return write_file
-
-
-def _refusal(read: Callable[[], object], *parts: str) -> str:
-    with pytest.raises(SpecError) as caught:
-        read()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message, f"{part!r} is not in {message!r}"
-    return message
+    """Return a function that writes a file, by default the valid one with one text replaced."""
+    return writer(tmp_path, VALID, "published", 'chip = "test-chip"')
 
 
 def test_a_file_is_read_as_it_was_written(write: Write) -> None:
@@ -245,14 +222,6 @@ def test_a_file_is_read_as_it_was_written(write: Write) -> None:
 def test_one_row_is_a_shape(write: Write) -> None:
     path = write("[8192, 8192, 8192]", "[1, 7168, 4096]")
     assert read_measurements(path)[0].shape == (1, 7168, 4096)
-
-
-class Case(NamedTuple):
-    """A text of the valid file, what stands there instead, and what the message must name."""
-
-    old: str
-    new: str
-    parts: tuple[str, ...]
 
 
 BAD = {
@@ -300,16 +269,16 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_that_names_it(write: Write, case: str) -> None:
     path = write(BAD[case].old, BAD[case].new)
-    message = _refusal(lambda: read_measurements(path), *BAD[case].parts)
+    message = refusal(lambda: read_measurements(path), *BAD[case].parts)
     assert message.startswith(f"{path}: ")
 
 
 def test_a_file_that_measured_nothing_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "test-chip.toml"
     path.write_text('chip = "test-chip"\nmeasurements = []\n[sources]\n', encoding="utf-8")
-    _refusal(lambda: read_measurements(path), str(path), "measurements is empty", "delete the file")
+    refusal(lambda: read_measurements(path), str(path), "measurements is empty", "delete the file")
     path.write_text('chip = "test-chip"\nmeasurements = [3]\n[sources]\n', encoding="utf-8")
-    _refusal(lambda: read_measurements(path), str(path), FIRST, "must be a table, not 3")
+    refusal(lambda: read_measurements(path), str(path), FIRST, "must be a table, not 3")
 
 
 @pytest.mark.parametrize(
@@ -330,13 +299,13 @@ def test_measurements_that_differ_in_anything_but_the_value_may_stand_together(
     path = write(AGAIN, AGAIN + AGAIN.replace(old, new))
     assert len(read_measurements(path)) == 3
     path = write(AGAIN, AGAIN + AGAIN.replace("138.60", "140"))
-    _refusal(lambda: read_measurements(path), SECOND, "delete one")
+    refusal(lambda: read_measurements(path), SECOND, "delete one")
 
 
 def test_a_chip_that_is_not_there_is_answered_with_the_nearest(write: Write) -> None:
     path = write(name="h20-69gb")
     measured = read_published_measurements([path.parent.parent])
-    _refusal(lambda: measured.check_chips(CATALOGUE.ids), str(path), "chip 'h20-69gb'", "did you mean h20-96gb")
+    refusal(lambda: measured.check_chips(CATALOGUE.ids), str(path), "chip 'h20-69gb'", "did you mean h20-96gb")
     measured.check_chips([*CATALOGUE.ids, "h20-69gb"])
 
 
@@ -356,7 +325,7 @@ def test_a_bad_file_stops_its_own_chip_only(write: Write) -> None:
     measured = read_published_measurements([write(name="good-chip").parent.parent, shipped_specs()])
     assert len(measured["good-chip"]) == 2
     assert "bad-chip" in measured
-    _refusal(lambda: measured["bad-chip"], "bad-chip.toml", FIRST, "value 0 ")
+    refusal(lambda: measured["bad-chip"], "bad-chip.toml", FIRST, "value 0 ")
     assert measured.get("no-chip", ()) == ()
 
 

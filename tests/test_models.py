@@ -1,7 +1,6 @@
 """Language models: the data of specs/models against the sizes that are known, and that it is read strictly."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple, get_args
 
@@ -9,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.errors import InvalidRequest, SpecError
+from bench.errors import InvalidRequest
 from bench.published.models import read_model, read_models
 from bench.published.source import Grade, Seen, shipped_specs, specs_folders
 from bench.units import DTYPES
+from tests.spec_files import Case, Write, refusal, writer
 
 SPECS = Path(__file__).resolve().parent.parent / "specs"
 FILES = sorted((SPECS / "models").iterdir())
@@ -171,32 +171,11 @@ PRODUCTS = VALID[VALID.index("[[matmuls]]") :]
 SPARE = '[sources.spare]\ntitle = "A page"\ngrade = "paper"'
 ROUTER, UP, HEAD = "[[matmuls]] 1", "[[matmuls]] 2", "[[matmuls]] 3"
 
-Write = Callable[..., Path]
-
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """Return a function that writes a model's file, by default the valid one with one text replaced."""
-
-    def write_file(old: str = "", new: str = "", *, name: str = "test-model", folder: str = "specs") -> Path:
-        assert VALID.count(old) == 1 or not old, f"{old!r} is there {VALID.count(old)} times"
-        path = tmp_path / folder / "models" / f"{name}.toml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = VALID.replace(old, new) if old else VALID
-        path.write_text(text.replace('id = "test-model"', f'id = "{name}"'), encoding="utf-8")
-        return path
-
-    return write_file
-
-
-def _refusal(read: Callable[[], object], *parts: str) -> str:
-    with pytest.raises(SpecError) as caught:
-        read()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message, f"{part!r} is not in {message!r}"
-    return message
+    """Return a function that writes a file, by default the valid one with one text replaced."""
+    return writer(tmp_path, VALID, "models", 'id = "test-model"')
 
 
 def test_a_file_is_read_as_it_was_written(write: Write) -> None:
@@ -221,14 +200,6 @@ def test_weights_are_counted_in_all_layers_and_experts_each_in_its_own_format(wr
     assert model.parameters == 64000 + 3072 + 665600 + 62937
     assert model.weight_bytes == 2 * 64000 + 4 * 3072 + 665600 + 62937
     assert read_model(write('"fp8"', '"nvfp4"')).matmuls[2].weight_bytes == 62937 / 2
-
-
-class Case(NamedTuple):
-    """A text of the valid file, what stands there instead, and what the message must name."""
-
-    old: str
-    new: str
-    parts: tuple[str, ...]
 
 
 BAD = {
@@ -283,7 +254,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_line_that_names_it(write: Write, case: str) -> None:
     path = write(BAD[case].old, BAD[case].new)
-    message = _refusal(lambda: read_model(path), *BAD[case].parts)
+    message = refusal(lambda: read_model(path), *BAD[case].parts)
     assert message.startswith(f"{path}: ")
 
 
@@ -294,14 +265,14 @@ def test_bad_input_is_one_line_that_names_it(write: Write, case: str) -> None:
 def test_a_model_without_a_product_is_refused(tmp_path: Path, matmuls: str, parts: tuple[str, ...]) -> None:
     path = tmp_path / "test-model.toml"
     path.write_text(f"matmuls = {matmuls}\n" + VALID.replace(PRODUCTS, ""), encoding="utf-8")
-    _refusal(lambda: read_model(path), f"{path}: ", *parts)
+    refusal(lambda: read_model(path), f"{path}: ", *parts)
 
 
 def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "test-model.toml"
-    _refusal(lambda: read_model(path), f"{path}: cannot be read", "check that it exists")
+    refusal(lambda: read_model(path), f"{path}: cannot be read", "check that it exists")
     path.write_bytes(VALID.encode().replace(b"A model", b"A mod\xe9l"))
-    _refusal(lambda: read_model(path), f"{path}: not UTF-8 (byte 31)", "save it as UTF-8")
+    refusal(lambda: read_model(path), f"{path}: not UTF-8 (byte 31)", "save it as UTF-8")
 
 
 def test_the_largest_side_all_experts_at_once_and_a_name_of_another_part_are_allowed(write: Write) -> None:
@@ -334,7 +305,7 @@ def test_a_bad_file_stops_its_own_model_only(write: Write) -> None:
     models = read_models([write(name="good-model").parent.parent])
     assert models.find("good-model").id == "good-model"
     assert "bad-model" in models
-    _refusal(lambda: models.find("bad-model"), "bad-model.toml", ROUTER, "n 0:")
+    refusal(lambda: models.find("bad-model"), "bad-model.toml", ROUTER, "n 0:")
 
 
 @given(st.lists(st.integers(1, 2**40), min_size=4, max_size=4), st.integers(1, 2**20), st.sampled_from([*DTYPES]))

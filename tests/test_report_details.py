@@ -19,7 +19,7 @@ from bench.devices.base import Caveat, Spread, Telemetry
 from bench.errors import RecordError
 from bench.measure.measurement import Measurement
 from bench.records.record import read_lines, reduce
-from bench.report.columns import cell_columns, cell_texts, peak_text, unit_of
+from bench.report.columns import cell_columns, cell_texts, peak_text
 from bench.report.compared import compare_view
 from bench.report.measured import Run, run_view
 from bench.stats import Interval
@@ -61,7 +61,7 @@ def rate(per_s: float, spread: float | None = 0.1, **more: Any) -> Estimate:  # 
 
 
 def peak() -> Estimate:
-    found = published_peak(H100, DTYPES["bf16"])
+    found = published_peak(H100, DTYPES["bf16"].figures)
     assert found is not None
     return found
 
@@ -370,7 +370,7 @@ class TestColumns:
     def test_a_cell_without_a_shape_or_format_has_neither(self) -> None:
         unnamed = Cell(operation="matmul", version=1)
         assert {cell_columns(unnamed)[name] for name in "mnk"} == {None}
-        assert unit_of(unnamed) is None
+        assert unnamed.rate_unit is None
 
     def test_a_peak_is_named_where_it_is_not_of_the_cells_own_format(self) -> None:
         figure = peak().figure

@@ -52,7 +52,7 @@ class Side(NamedTuple):
     def estimate(self, cell: Cell) -> Estimate | None:
         """Return this side's rate for `cell`: measured, what others published of it, or the dtype's peak."""
         if self.kind == "published":
-            return None if self.chip is None else published_peak(self.chip, cell)
+            return None if self.chip is None else published_peak(self.chip, cell.figures)
         found = self.estimates.get(cell)
         if found is None and self.kind == "published measurement" and cell.library is not None:
             return next((rate for stated, rate in self.estimates.items() if states(stated, cell)), None)

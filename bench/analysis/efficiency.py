@@ -22,10 +22,10 @@ def efficiency(cell: Cell, rate: Estimate | None, chip: Chip | None, clock: floa
 
     `clock` is the one that was held, in Hz. What the host limited is a share of nothing.
     """
-    peak = published_peak(chip, cell) if chip else None
+    peak = published_peak(chip, cell.figures) if chip else None
     if rate is None or peak is None or rate.figure is not None or rate.host_limited:
         return None
-    held = peak_at_clock(chip, cell, clock) if chip and clock else None
+    held = peak_at_clock(chip, cell.figures, clock) if chip and clock else None
     return Efficiency(rate.rate / peak.rate, rate.rate / held.rate if held else None)
 
 

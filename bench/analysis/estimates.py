@@ -11,7 +11,6 @@ from bench.published.figures import Figure
 from bench.published.measured import PublishedMeasurement
 from bench.records.record import Reading
 from bench.stats import Interval, Summary, mean_half_width, ratio_interval
-from bench.units import Dtype
 from bench.workloads.base import Cell
 
 PER_CLOCK: Final = "flop_per_clock_per_sm"
@@ -135,22 +134,22 @@ def pooled_cells(processes: Sequence[Sequence[Reading]]) -> dict[Cell, Estimate]
     return {cell: found for cell, rates in by_cell.items() if (found := pooled(rates)) is not None}
 
 
-def published_peak(chip: Chip, of: Cell | Dtype) -> Estimate | None:
-    """Return the published figure that a cell, or a product in a format, is held against, or None.
+def published_peak(chip: Chip, figures: Sequence[str]) -> Estimate | None:
+    """Return the first of the published `figures` that the chip's file gives, as a rate, or None.
 
-    That is the dense peak of a matrix multiply, the memory bandwidth of a copy or triad.
+    Those of a cell are what it is held against: the dense peak of a matrix multiply, the bandwidth of a copy.
     """
-    figure = chip.first_known(of.figures)
+    figure = chip.first_known(figures)
     value = None if figure is None else figure.in_base_units(figure.value)
     return Estimate(float(value), None, figure=figure) if isinstance(value, int | float) else None
 
 
-def peak_at_clock(chip: Chip, of: Cell | Dtype, sm_clock_hz: float) -> Estimate | None:
+def peak_at_clock(chip: Chip, figures: Sequence[str], sm_clock_hz: float) -> Estimate | None:
     """Return the dense peak at the clock that was held: SMs × FLOP per clock and SM × clock; None if not sourced.
 
     The FLOP per clock stand under the name of the published peak that the format is held against.
     """
-    peak = chip.first_known(of.figures)
+    peak = chip.first_known(figures)
     if peak is None:
         return None
     per_clock = chip.first_known((f"{PER_CLOCK}.{peak.name}",))

@@ -12,8 +12,7 @@ from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate, published_peak
 from bench.measure.policy import BURST
 from bench.units import DTYPES, Dtype
-from bench.workloads import stream
-from bench.workloads.base import STREAMS, USUAL, Cell
+from bench.workloads.base import BANDWIDTH, STREAMS, USUAL, Cell
 
 Bound = Literal["memory", "compute"]
 # Warnings of rates that are not the device's own: the host was too slow, or a cache held the operands.
@@ -114,8 +113,8 @@ def ceilings(side: Side) -> list[Ceilings]:
             Ceilings(
                 side,
                 one,
-                published_peak(side.chip, one.dtype) if one and side.chip else None,
-                _published_bandwidth(side),
+                published_peak(side.chip, one.dtype.figures) if one and side.chip else None,
+                published_peak(side.chip, BANDWIDTH) if side.chip else None,
                 None if best is None else side.estimates[best],
                 None if copied is None else side.estimates[copied],
                 best,
@@ -152,19 +151,12 @@ def _formats(side: Side) -> list[Format | None]:
     if measured:
         return [*sorted(measured, key=_reading_order)]
     chip = side.chip
-    known = [Format(dtype, None) for dtype in DTYPES.values() if chip and published_peak(chip, dtype)]
+    known = [Format(dtype, None) for dtype in DTYPES.values() if chip and published_peak(chip, dtype.figures)]
     return [*known] or [None]
 
 
 def _reading_order(one: Format) -> tuple[int, bool]:
     return list(DTYPES).index(one.dtype.name), bool(one.fast)
-
-
-def _published_bandwidth(side: Side) -> Estimate | None:
-    if side.chip is None:
-        return None
-    (copy,) = stream.cells(["copy"], 1, library="")
-    return published_peak(side.chip, copy)
 
 
 def _best(side: Side, wanted: Callable[[Cell], bool]) -> Cell | None:

@@ -105,10 +105,10 @@ def _is_too_fast(cell: Cell, rate: Estimate, side: Side, chip: Chip, hi: float |
     if hi is not None and rate.rate > hi and _is_usual(cell):
         return True
     clock = side.clocks.get(cell)
-    at_clock = peak_at_clock(chip, cell, clock) if clock else None
+    at_clock = peak_at_clock(chip, cell.figures, clock) if clock else None
     if at_clock is not None:
         return rate.rate > ROUNDING * at_clock.rate
-    peak = published_peak(chip, cell)
+    peak = published_peak(chip, cell.figures)
     return peak is not None and rate.rate > (1 + ALLOWANCE) * peak.rate
 
 

@@ -81,11 +81,6 @@ def rate_columns(rate: Estimate | None) -> dict[str, Any]:
     }
 
 
-def unit_of(cell: Cell) -> str | None:
-    """Return the base unit of a cell's rate."""
-    return cell.rate_unit
-
-
 def ratio_text(ratio: Ratio | None) -> str:
     """Return a ratio with its interval in brackets; nothing for None."""
     if ratio is None:

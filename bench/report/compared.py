@@ -18,7 +18,6 @@ from bench.report.columns import (
     published_text,
     rate_columns,
     ratio_text,
-    unit_of,
 )
 from bench.report.compared_notes import notes
 from bench.report.verdicts import ABSENT, verdict_text
@@ -148,7 +147,7 @@ def _record(row: Row, side: Side, one: Against) -> dict[str, Any]:
         "kind": side.kind,
         "name": side.name,
         **cell_columns(row.cell),
-        "unit": unit_of(row.cell),
+        "unit": row.cell.rate_unit,
         **_entry(row.cell, side, one),
     }
 
@@ -222,7 +221,7 @@ def _row(row: Row, sides: Sequence[Side]) -> dict[str, Any]:
         "dtype": row.cell.dtype_name,
         "shape": [shape.m, shape.n, shape.k] if shape else None,
         "library": row.cell.library,
-        "unit": unit_of(row.cell),
+        "unit": row.cell.rate_unit,
         "sides": [first, *others],
     }
 

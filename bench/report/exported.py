@@ -7,7 +7,7 @@ from typing import Final
 from bench.analysis.estimates import is_host_limited, measured_rate
 from bench.devices.base import Caveat
 from bench.records.record import Header, Reading, Record
-from bench.report.columns import cell_columns, rate_columns, unit_of
+from bench.report.columns import cell_columns, rate_columns
 from bench.report.formats import csv, json
 from bench.report.view import View
 from bench.version import VERSION
@@ -66,7 +66,7 @@ def _of_reading(reading: Reading) -> dict[str, object]:
         "bytes_moved": cell.bytes_moved or None,
         "seconds_per_call": summary.median if summary else None,
         **rate_columns(measured_rate(reading)),
-        "unit": unit_of(cell),
+        "unit": cell.rate_unit,
         "cycles_per_call": reading.cycles_per_call,
         "sm_clock_hz": reading.sm_clock_hz,
         "host_limited": is_host_limited(reading),

@@ -25,7 +25,6 @@ from bench.report.columns import (
     peak_text,
     rate_columns,
     ratio_text,
-    unit_of,
 )
 from bench.report.measured_notes import notes
 from bench.report.view import Column, View, percent
@@ -203,7 +202,7 @@ def _clock(one: Shown) -> str:
 
 
 def _share(one: Shown, chip: Chip) -> str:
-    peak = published_peak(chip, one.cell)
+    peak = published_peak(chip, one.cell.figures)
     if one.rate is None or peak is None or peak.figure is None:
         return ""
     if one.host_limited:
@@ -215,7 +214,7 @@ def _at_clock(one: Shown, chip: Chip) -> Estimate | None:
     clock = one.sm_clock_hz
     if clock is None or one.rate is None or one.host_limited:
         return None
-    return peak_at_clock(chip, one.cell, clock)
+    return peak_at_clock(chip, one.cell.figures, clock)
 
 
 def _share_at_clock(one: Shown, chip: Chip) -> str:
@@ -230,7 +229,7 @@ def _record(run: Run, one: Shown) -> dict[str, Any]:
         "device": run.header.device.name,
         **cell_columns(cell),
         **rate_columns(one.rate),
-        "unit": unit_of(cell),
+        "unit": cell.rate_unit,
         "sm_clock_hz": one.sm_clock_hz,
         "cycles_per_call": one.cycles_per_call,
         "host_limited": one.host_limited,
@@ -287,7 +286,7 @@ def _measurement(run: Run, one: Shown, own_chip: Chip | None, against: Sequence[
 
 
 def _compared(one: Shown, chip: Chip, *, own: bool) -> list[Mapping[str, Any]]:
-    peak = published_peak(chip, one.cell)
+    peak = published_peak(chip, one.cell.figures)
     if peak is None or one.rate is None or one.host_limited:
         return []
     figure = peak.figure.name if peak.figure else None

@@ -124,7 +124,7 @@ def _at_boost(cell: Cell, chip: Chip | None, *, above: float = 0.0) -> str:
     hertz = boost.in_base_units(boost.value) if boost else None
     if chip is None or not isinstance(hertz, int | float):
         return ""
-    peak = peak_at_clock(chip, cell, hertz)
+    peak = peak_at_clock(chip, cell.figures, hertz)
     if peak is None or peak.rate <= above:
         return ""
     return f"at {format_si(hertz, 'Hz')} it would be {format_si(peak.rate, cell.rate_label)}"
@@ -135,7 +135,7 @@ def _clock_held(readings: Sequence[Reading], chip: Chip | None) -> Iterator[str]
     peaks: dict[Cell, Estimate] = {}
     for reading in readings:
         clock = reading.sm_clock_hz
-        peak = peak_at_clock(chip, reading.cell, clock) if chip and clock else None
+        peak = peak_at_clock(chip, reading.cell.figures, clock) if chip and clock else None
         if peak is not None:
             peaks.setdefault(reading.cell, peak)
     if not peaks:
@@ -149,7 +149,7 @@ def _clock_held(readings: Sequence[Reading], chip: Chip | None) -> Iterator[str]
 
 def _range_of_peak(cell: Cell, chip: Chip | None) -> Iterator[str]:
     """Say between what the peak lies, where only the published one tells what a clock is worth."""
-    peak = published_peak(chip, cell) if chip else None
+    peak = published_peak(chip, cell.figures) if chip else None
     if chip is None or peak is None or peak.figure is None:
         return
     boost = _at_boost(cell, chip, above=ROUNDING * peak.rate)

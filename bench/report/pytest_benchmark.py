@@ -10,7 +10,7 @@ from typing import Any, Final
 from bench.analysis.estimates import measured_rate
 from bench.measure.measurement import Measurement
 from bench.records.record import Header, Lines, reduce
-from bench.report.columns import cell_columns, rate_columns, unit_of
+from bench.report.columns import cell_columns, rate_columns
 from bench.report.exported import warning_codes
 from bench.workloads.base import USUAL, Cell
 
@@ -126,7 +126,7 @@ def _benchmark(header: Header, one: Measurement, param: str) -> dict[str, Any]:
 def _extra(header: Header, one: Measurement) -> dict[str, Any]:
     return {
         **rate_columns(measured_rate(reduce(one))),
-        "unit": unit_of(one.cell),
+        "unit": one.cell.rate_unit,
         "device": header.device.name,
         "chip": header.device.chip,
         "origin": header.origin,

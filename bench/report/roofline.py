@@ -6,7 +6,7 @@ from typing import Any, Final
 from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
 from bench.analysis.roofline import Ceilings, Point, Roof, Under
-from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns, unit_of
+from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns
 from bench.report.view import Column, Section, View, percent, significant
 from bench.units import format_si
 from bench.workloads.base import Cell
@@ -137,12 +137,14 @@ def _ridge(roof: Roof | None) -> str:
     return "" if roof is None else significant(roof.ridge, 3)
 
 
+def _whose(row: str, side: Side) -> dict[str, Any]:
+    """Return what a row of CSV or JSON is, a ceiling or a product, and whose."""
+    return {"row": row, "side": side.label, "kind": side.kind, "name": side.name}
+
+
 def _of_ceilings(one: Ceilings) -> dict[str, Any]:
     return {
-        "row": "ceiling",
-        "side": one.side.label,
-        "kind": one.side.kind,
-        "name": one.side.name,
+        **_whose("ceiling", one.side),
         "dtype": one.format and one.format.dtype.name,
         "fast_accumulate": one.format and one.format.fast,
         "unit": one.format and one.format.dtype.rate_unit,
@@ -158,13 +160,10 @@ def _of_ceilings(one: Ceilings) -> dict[str, Any]:
 
 def _of_point(one: Point) -> dict[str, Any]:
     return {
-        "row": "product",
-        "side": one.side.label,
-        "kind": one.side.kind,
-        "name": one.side.name,
+        **_whose("product", one.side),
         **cell_columns(one.cell),
         **rate_columns(one.rate),
-        "unit": unit_of(one.cell),
+        "unit": one.cell.rate_unit,
         "operations_per_byte": one.intensity,
         **_of_under("published", one.published),
         **_of_under("measured", one.measured),

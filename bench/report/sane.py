@@ -7,7 +7,7 @@ from typing import Any, Final
 from bench.analysis.compare import Side
 from bench.analysis.gates import Trip
 from bench.analysis.sane import ALLOWANCE, Judged
-from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns, source_notes, unit_of
+from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns, source_notes
 from bench.report.view import Case, Column, Outcome, View, percent
 from bench.units import format_si
 from bench.workloads.base import LARGE, MEDIUM
@@ -98,7 +98,7 @@ def _record(side: Side, one: Judged) -> dict[str, Any]:
         "kind": side.kind,
         **cell_columns(one.cell),
         **rate_columns(one.rate),
-        "unit": unit_of(one.cell),
+        "unit": one.cell.rate_unit,
         "published_lo": min((published.rate for published in one.published), default=None),
         "published_hi": max((published.rate for published in one.published), default=None),
         "published_rates": len(one.published),

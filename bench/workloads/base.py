@@ -13,7 +13,7 @@ Load = Literal["alone", "together"]
 
 # Operations that move numbers and compute next to nothing, and how many arrays a call reads and writes.
 STREAMS: Final = MappingProxyType({"copy": 2, "triad": 3})
-_BANDWIDTH: Final = ("memory_bandwidth",)
+BANDWIDTH: Final = ("memory_bandwidth",)
 
 # Order-independent and without white space: the same cell always gives the same bytes.
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
@@ -135,7 +135,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def figures(self) -> tuple[str, ...]:
         """The published figures that its rate is held against: the first that a chip's file gives counts."""
         if self.operation in STREAMS:
-            return _BANDWIDTH
+            return BANDWIDTH
         return self.dtype.figures if self.dtype else ()
 
     @property
