@@ -136,6 +136,18 @@ class Kernel:
             seen.cells[slot] = (7 + round(self.cupy.device_s * CLOCK_HZ), 11 + round(self.cupy.device_s * 1e9))
 
 
+class Module:
+    """Kernels of one source; it is compiled when the first of them is asked for."""
+
+    def __init__(self, cupy: "Cupy", code: str) -> None:
+        self.cupy, self.code = cupy, code
+
+    def get_function(self, name: str) -> tuple[str, str]:
+        if self.cupy.no_compiler is not None:
+            raise self.cupy.no_compiler
+        return self.code, name
+
+
 class Readings:
     """An array on the device, which only `get` brings to the host."""
 
@@ -180,7 +192,11 @@ class Cupy(Namespace):
             Stream=self._stream,
             Event=lambda: Event(self),
             get_elapsed_time=self._elapsed_ms,
-            runtime=Namespace(getDeviceProperties=self._properties, CUDARuntimeError=CUDARuntimeError),
+            runtime=Namespace(
+                getDeviceProperties=self._properties,
+                CUDARuntimeError=CUDARuntimeError,
+                memcpyAsync=lambda *arguments: self.log.append(f"memcpy {arguments}"),
+            ),
             driver=Namespace(CUDADriverError=CUDADriverError),
             cublas=Namespace(CUBLASError=CUBLASError),
             memory=Namespace(OutOfMemoryError=OutOfMemoryError),
@@ -202,6 +218,9 @@ class Cupy(Namespace):
 
     def RawKernel(self, source: str, name: str) -> Kernel:  # noqa: N802 - CuPy's name
         return Kernel(self, source, name)
+
+    def RawModule(self, *, code: str) -> "Module":  # noqa: N802 - CuPy's name
+        return Module(self, code)
 
     def zeros(self, shape: tuple[int, int], dtype: Any) -> Readings:  # noqa: ANN401
         return Readings(np.zeros(shape, dtype))

@@ -226,6 +226,27 @@ def test_every_warning_has_a_sentence() -> None:
         assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("spreads", "said"),
+    [
+        (
+            {"seconds_spread": 0.18, "cycles_spread": 0.007},
+            "differed by 18 % in seconds and 0.70 % in counted cycles",
+        ),
+        ({"seconds_spread": 0.02, "cycles_spread": 0.007}, "in doubt by as much"),
+        ({"seconds_spread": 0.0, "cycles_spread": 0.0}, "in doubt by as much"),
+        ({}, "in doubt by as much"),  # of records before 0.4.0
+    ],
+)
+def test_where_seconds_moved_and_cycles_did_not_the_counted_clock_is_not_in_doubt(
+    spreads: dict[str, float], said: str
+) -> None:
+    text = sentence(Caveat(code="clocks_disagree", values={"counted": 1.28e9, "sensor": 1.41e9, **spreads}))
+    assert "counted a clock of 1.280 GHz and its sensor said 1.410 GHz" in text
+    assert said in text
+    assert ("the count is the clock that ran" in text) == (said != "in doubt by as much")
+
+
 def test_a_cell_says_what_is_unusual_about_it() -> None:
     usual = BF16.cell
 

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from bench.devices.base import Block, Caveat, CellDefaults, Check, OperandData, PlainTask, Telemetry
+from bench.devices.base import Block, Caveat, CellDefaults, Check, OperandData, PlainTask, Spread, Telemetry
 from bench.devices.check import worst
 from bench.devices.replay import Call, ReplayTask, Script
 from bench.errors import CellFailed, InvalidRequest
-from bench.measure.loop import measure
+from bench.measure.loop import _clocks, measure
 from bench.measure.measurement import Measurement, Samples, WarmUp
 from bench.measure.policy import Policy, fitted
 from bench.measure.search import Search, search
@@ -262,3 +262,25 @@ def test_of_several_checks_the_least_is_kept_and_the_worst() -> None:
     infinite = Check(passed=False, tolerance=1e-5, rows=64, rows_error=None, product_error=1e-7)
     assert worst([infinite, good]).rows_error is None
     assert not worst([good, infinite, good]).passed
+
+
+def test_clocks_that_disagree_are_told_with_how_far_seconds_and_cycles_moved() -> None:
+    def blocks(*factors: float) -> list[Block]:
+        return [
+            Block(calls=1, seconds_per_call=f, cycles_per_call=1e9 * (1 + c), sm_clock_hz=1e9 / f)
+            for f, c in zip(factors, (0.0, 0.001, 0.002), strict=True)
+        ]
+
+    def seen(hertz: float) -> Telemetry:
+        return Telemetry(readings=3, seconds=1.0, sm_clock_hz=Spread(least=hertz, median=hertz, most=hertz))
+
+    (found,) = _clocks(blocks(0.9, 1.0, 1.1), seen(1.1e9))
+    assert found.code == "clocks_disagree"
+    assert found.values == {
+        "counted": 1e9,
+        "sensor": 1.1e9,
+        "seconds_spread": pytest.approx(0.2),
+        "cycles_spread": pytest.approx(0.002 / 1.001),
+    }
+    assert not [*_clocks(blocks(0.9, 1.0, 1.1), seen(1.029e9))]
+    assert not [*_clocks(blocks(0.9, 1.0, 1.1), None)]

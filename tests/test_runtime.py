@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tests.simulated_cupy import (
     Namespace,
     OutOfMemoryError,
     Readings,
+    Stream,
 )
 
 
@@ -246,3 +248,23 @@ class TestClockBetween:
         one = reading((1, 1))
         assert _clock_between(None, one) is None
         assert _clock_between(one, None) is None
+
+
+class TestStreams:
+    def test_kernels_come_by_name_from_one_source(self, cupy: Cupy) -> None:
+        found: dict[str, Any] = {**CupyRuntime().kernels("source", ["copy", "triad"])}
+        assert found == {"copy": ("source", "copy"), "triad": ("source", "triad")}
+
+    def test_kernels_that_cannot_be_compiled_say_what_to_check(self, cupy: Cupy) -> None:
+        runtime = CupyRuntime()
+        cupy.no_compiler = CompileException("no header\nand more")
+        with pytest.raises(BackendUnavailable, match=r"cannot compile .*no header.*NVRTC"):
+            runtime.kernels("source", ["copy"])
+
+    def test_the_driver_copies_from_the_source_to_the_target_on_the_device_and_this_stream(
+        self, cupy: Cupy
+    ) -> None:
+        target, source = (Namespace(data=Namespace(ptr=pointer), nbytes=64) for pointer in (100, 200))
+        CupyRuntime().copy(target, source)
+        device_to_device = 3  # cudaMemcpyKind
+        assert cupy.log[-1] == f"memcpy {(100, 200, 64, device_to_device, Stream.ptr)}"

@@ -346,3 +346,16 @@ class TestCache:
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         assert self.size(monkeypatch, tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(("cache", "codes"), [(None, []), (1 << 10, []), (1 << 30, ["in_cache"])])
+def test_arrays_that_the_last_cache_may_hold_are_told(
+    cache: int | None, codes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "last_level_cache_bytes", lambda: cache)
+    (of,) = stream.cells(["copy"], 4096, library="numpy")
+    task = CpuStreamTask(of, 7, cold=False)
+    try:
+        assert [one.code for one in task.caveats()] == codes
+    finally:
+        task.close()

@@ -91,7 +91,9 @@ class TestStream:
     def test_two_cells_are_measured_in_bytes_per_second_and_kept(self) -> None:
         answer = chipbench(*STREAM, "--format", "json")
         assert answer.code == 0
-        found = json.loads(answer.out)["measurements"]
+        document = json.loads(answer.out)
+        assert (document["workload"], document["model"]) == ("stream", None)
+        found = document["measurements"]
         assert [(one["operation"], one["elements"]) for one in found] == [("copy", 65536), ("triad", 65536)]
         kept = record()
         assert kept.complete
@@ -114,6 +116,9 @@ class TestStream:
         assert "8.000 GB/s" in answer.out  # 8 MB in 1 ms
         assert "12.00 GB/s" in answer.out
         assert "FLOP" not in answer.out
+        text = " ".join(answer.out.split())
+        assert "Held against published memory bandwidths." in text
+        assert "bytes read and bytes written both count: 8 a number for copy, 12 for triad" in text
         assert "4.00 MB" in answer.out
 
     def test_a_cpu_has_no_share_of_a_peak_of_its_own(self, scripted: list[Cell]) -> None:
@@ -235,6 +240,9 @@ class TestLlm:
     def test_another_name_of_a_model_is_kept_as_its_id(self, scripted: list[Cell]) -> None:
         assert chipbench(*RUN, "llm", "--model", "DeepSeek-V3").code == 0
         assert record().header.plan.model == "deepseek-r1"
+        path = next(Path("results").rglob("*.jsonl"))
+        replayed = chipbench("run", "--backend", "replay", "--from", path, "--format", "json")
+        assert json.loads(replayed.out)["model"] == "deepseek-r1"
 
     @pytest.mark.parametrize(
         ("name", "weights", "devices"), [("llama-3-70b", "141 GB in bf16", 2), ("deepseek-r1", "671 GB in fp8", 8)]

@@ -97,8 +97,8 @@ def _capped(header: Header, processes: Processes, shown: Mapping[Cell, Estimate 
         names = ", ".join(dict.fromkeys(capped))
         target = percent(header.policy.target, 1)
         yield (
-            f"{names}: sampling ended at the time cap, before ±{target} was reached; a run without "
-            "--quick, or with --sustained 15, takes more samples"
+            f"{names}: sampling ended at the time cap, before ±{target} was reached; "
+            "--sustained SECONDS samples for as long as it is told"
         )
 
 
