@@ -128,7 +128,7 @@ def _is_power_limited(rate: Estimate, side: Side, values: Mapping[str, float], l
     if POWER_CAP not in rate.caveats or amiss or not values:
         return False
     share = values["clock"] / values["boost"]
-    return _LOWEST_CLOCK <= share < 1 and rate.rate / share >= lo
+    return share >= _LOWEST_CLOCK and rate.rate / share >= lo
 
 
 def _if_fast(cell: Cell, rate: Estimate, values: Mapping[str, float]) -> tuple[str, ...]:
