@@ -9,7 +9,7 @@ from bench.analysis.estimates import Estimate, peak_at_clock, published_peak
 from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.published.chips import Chip
 from bench.published.measured import PublishedMeasurement
-from bench.workloads.base import STREAMS, USUAL, Cell, Shape, shape_class
+from bench.workloads.base import BANDWIDTH, STREAMS, USUAL, Cell, Shape, shape_class
 
 Sanity = Literal["sane", "too slow", "too fast", "not judged"]
 # Rates of one product by different people, drivers and libraries lie up to about 5 % apart where several were
@@ -30,7 +30,8 @@ class Judged(NamedTuple):
     `low_clock`, variables that `steered`, or a `slow_library`; too fast predictable `data`, arrays `in_cache`,
     an `other_chip`, a `high_clock` or an `other_product`; it is not judged if it `failed` its check in some
     process, is `host_limited`, `unusual` (not steady, or not of normal data), `unpublished`, or below what
-    others measured with `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and
+    others measured, of products near to squares, and `memory_bound` by its sheet, as of few rows, or with
+    `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and
     the boost clock (Hz), where known.
     """
 
@@ -70,13 +71,23 @@ def _judged(cell: Cell, side: Side, chip: Chip, measurements: Sequence[Published
         return Judged(cell, rate, alike, lo, hi, "too fast", _if_fast(cell, rate, values), values)
     if rate is None or reason is not None:
         return Judged(cell, rate, alike, lo, hi, "not judged", (reason or "failed",), values)
-    if lo is not None and rate.rate < lo and cell.fast_accumulate is False:
-        return Judged(cell, rate, alike, lo, hi, "not judged", ("unstated_sums",), values)
-    if lo is not None and rate.rate < lo and _is_power_limited(rate, side, values, lo):
-        return Judged(cell, rate, alike, lo, hi, "sane", ("power_limited",), values)
-    if lo is not None and rate.rate < lo:
-        return Judged(cell, rate, alike, lo, hi, "too slow", _if_slow(rate, side, values), values)
-    return Judged(cell, rate, alike, lo, hi, "sane", (), values)
+    if lo is None or rate.rate >= lo:
+        return Judged(cell, rate, alike, lo, hi, "sane", (), values)
+    sanity, checks = _below(cell, rate, side, chip, lo, values)
+    return Judged(cell, rate, alike, lo, hi, sanity, checks, values)
+
+
+def _below(
+    cell: Cell, rate: Estimate, side: Side, chip: Chip, lo: float, values: Mapping[str, float]
+) -> tuple[Sanity, tuple[str, ...]]:
+    """Return what a rate below the range is, and why."""
+    if cell.fast_accumulate is False:
+        return "not judged", ("unstated_sums",)
+    if _is_memory_bound(cell, chip):
+        return "not judged", ("memory_bound",)
+    if _is_power_limited(rate, side, values, lo):
+        return "sane", ("power_limited",)
+    return "too slow", _if_slow(rate, side, values)
 
 
 def _is_alike(published: PublishedMeasurement, cell: Cell) -> bool:
@@ -98,6 +109,12 @@ def _unjudged(cell: Cell, rate: Estimate | None, hi: float | None) -> str | None
 
 def _is_usual(cell: Cell) -> bool:
     return {"data": cell.data, "regime": cell.regime} == USUAL
+
+
+def _is_memory_bound(cell: Cell, chip: Chip) -> bool:
+    """Whether a product does fewer operations for a byte it moves than the chip's published peaks ask for."""
+    peak, bandwidth = published_peak(chip, cell.figures), published_peak(chip, BANDWIDTH)
+    return peak is not None and bandwidth is not None and cell.flop * bandwidth.rate < cell.bytes_moved * peak.rate
 
 
 def _is_too_fast(cell: Cell, rate: Estimate, side: Side, chip: Chip, hi: float | None) -> bool:

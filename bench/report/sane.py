@@ -39,6 +39,7 @@ _WHY: Final = MappingProxyType[str, str](
         "host_limited": "host-limited",
         "unusual": "only normal data at a steady rate are held against others'",
         "unpublished": "nobody published such a rate",
+        "memory_bound": "bound by memory, unlike the products that others measured",
         "unstated_sums": "others do not say how they summed; see the row of fast sums",
     }
 )
