@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 from bench.analysis.context import Context, Difference, differences
 from bench.analysis.efficiency import Efficiency, efficiency
 from bench.analysis.estimates import Estimate, Ratio, published_peak, ratio
+from bench.analysis.tiling import Tiling
 from bench.analysis.verdict import Finding, judge, margins_of
 from bench.devices.base import Origin
 from bench.errors import RecordError
@@ -15,8 +16,9 @@ from bench.published.chips import Chip
 from bench.units import DTYPES
 from bench.workloads.base import Cell, shape_class
 
-# "published" is a sheet's peak, and a "published measurement" what somebody else measured.
-Kind = Origin | Literal["published", "published measurement"]
+# "published" is a sheet's peak, a "published measurement" what somebody else measured, and "projected" what nobody
+# did: a computed expectation.
+Kind = Origin | Literal["published", "published measurement", "projected"]
 _NONE: Final = MappingProxyType[Cell, float]({})
 _MOST_LISTED: Final = 12
 _CLOCK_MOVED: Final = 0.005  # cycles per call of one product vary by less
@@ -26,10 +28,11 @@ MEASURED: Final = ("measured", "replayed", "simulated")
 class Side(NamedTuple):
     """One column of a comparison: a label, what kind of thing it is, and what it offers for each cell.
 
-    `cycles` are clock cycles of a call and `clocks` the clock that was held (Hz), where the device tells them; of
-    several processes, means. `algorithms` are what computed the cell, where that is told. `failed` are the cells
-    that did not pass their check in some process, and `contexts` the surroundings of each record. `chip` is the
-    chip that it is of, None if it is not known to be one.
+    `cycles` are clock cycles of a call, `clocks` the clock that was held (Hz) and `watts` the power drawn, where
+    the device tells them; of several processes, means. `algorithms` are what computed the cell, `tilings` how that
+    cut the output, where it is told, and `workloads` what the cell was measured for. `failed` are the cells that
+    did not pass their check in some process, and `contexts` the surroundings of each record. `chip` is the chip
+    that it is of, None if it is not known to be one.
     """
 
     label: str
@@ -42,6 +45,9 @@ class Side(NamedTuple):
     cycles: Mapping[Cell, float] = _NONE
     clocks: Mapping[Cell, float] = _NONE
     algorithms: Mapping[Cell, tuple[str, ...]] = MappingProxyType({})
+    watts: Mapping[Cell, float] = _NONE
+    tilings: Mapping[Cell, Tiling] = MappingProxyType({})
+    workloads: Mapping[Cell, frozenset[str]] = MappingProxyType({})
     contexts: Sequence[Context] = ()
 
     @property

@@ -72,6 +72,11 @@ def context_of(header: Header) -> Context:
     )
 
 
+def steered_by(context: Context) -> list[str]:
+    """Return the variables that were set and change what the libraries compute, or how."""
+    return [name for name in context.variables if name not in _HARMLESS]
+
+
 def _policy(policy: Policy) -> str:
     """Return what of a policy may move a rate; how long a cell may take depends on how many there were."""
     return ", ".join(f"{name} {getattr(policy, name)}" for name in _OF_POLICY)

@@ -86,6 +86,16 @@ def _held_back(reading: Reading) -> list[str]:
     return [*(reason for reason in FAULTS if reasons.get(reason, 0.0) >= NOTABLE), *capped]
 
 
+def drawn_power(reading: Reading) -> float | None:
+    """Return the mean power in watts that a reading's device drew: by its energy counter, or else as sampled."""
+    seen = reading.telemetry
+    if seen is None:
+        return None
+    if seen.energy_j is not None and seen.energy_s:
+        return seen.energy_j / seen.energy_s
+    return seen.power_w.median if seen.power_w else None
+
+
 def is_host_limited(reading: Reading) -> bool:
     """Whether the host, not the device, set the rate of a reading."""
     return any(caveat.code == _HOST_LIMITED for caveat in reading.warnings)

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from bench.analysis.compare import Side
 from bench.analysis.context import Context, context_of
-from bench.analysis.estimates import Estimate, measured_rate, over_processes, pooled
+from bench.analysis.estimates import Estimate, drawn_power, measured_rate, over_processes, pooled
+from bench.analysis.tiling import Tiling, tiling_of
 from bench.devices.base import Device, Origin
 from bench.errors import RecordError
 from bench.published.chips import Chip
@@ -31,6 +32,9 @@ class Pool:
         self.cycles: dict[Cell, list[float]] = {}
         self.clocks: dict[Cell, list[float]] = {}
         self.algorithms: dict[Cell, dict[str, None]] = {}
+        self.watts: dict[Cell, list[float]] = {}
+        self.tilings: dict[Cell, Tiling] = {}
+        self.workloads: dict[Cell, frozenset[str]] = {}
         self.failed: dict[Cell, None] = {}
         self.contexts: list[Context] = []
         self.devices: dict[tuple[str, str, str], Device] = {}
@@ -57,6 +61,8 @@ class Pool:
         self._count(header)
         for reading in record.readings:
             self._add(reading)
+        for cell in header.plan.cells:
+            self.workloads[cell] = self.workloads.get(cell, frozenset()) | {header.plan.workload}
 
     def _count(self, header: Header) -> None:
         if header.process is not None:
@@ -73,6 +79,12 @@ class Pool:
             self.cycles.setdefault(cell, []).append(reading.cycles_per_call)
         if reading.sm_clock_hz is not None:
             self.clocks.setdefault(cell, []).append(reading.sm_clock_hz)
+        power = drawn_power(reading)
+        if power is not None:
+            self.watts.setdefault(cell, []).append(power)
+        tiling = tiling_of(reading.algorithm)
+        if tiling is not None:
+            self.tilings.setdefault(cell, tiling)
         if reading.algorithm:
             text = ", ".join(f"{name} {value}" for name, value in sorted(reading.algorithm.items()))
             self.algorithms.setdefault(cell, {})[text] = None
@@ -84,6 +96,10 @@ class Pool:
         _join(self.rates, other.rates)
         _join(self.cycles, other.cycles)
         _join(self.clocks, other.clocks)
+        _join(self.watts, other.watts)
+        self.tilings = other.tilings | self.tilings
+        for cell, names in other.workloads.items():
+            self.workloads[cell] = self.workloads.get(cell, frozenset()) | names
         for cell, texts in other.algorithms.items():
             self.algorithms.setdefault(cell, {}).update(texts)
         self.failed |= other.failed
@@ -117,6 +133,9 @@ class Pool:
             cycles=_over_processes(self.cycles),
             clocks=_over_processes(self.clocks),
             algorithms={cell: tuple(texts) for cell, texts in self.algorithms.items()},
+            watts=_over_processes(self.watts),
+            tilings=self.tilings,
+            workloads=self.workloads,
             contexts=self.contexts,
         )
 

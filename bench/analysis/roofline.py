@@ -16,7 +16,7 @@ from bench.workloads.base import BANDWIDTH, STREAMS, USUAL, Cell
 
 Bound = Literal["memory", "compute"]
 # Warnings of rates that are not the device's own: the host was too slow, or a cache held the operands.
-_BENT: Final = frozenset({"launch_bound", "in_cache"})
+BENT: Final = frozenset({"launch_bound", "in_cache"})
 
 
 class Format(NamedTuple):
@@ -161,19 +161,19 @@ def _reading_order(one: Format) -> tuple[int, bool]:
 
 def _best(side: Side, wanted: Callable[[Cell], bool]) -> Cell | None:
     """Return the cell of the highest rate among those wanted that count."""
-    counting = [cell for cell, rate in side.estimates.items() if wanted(cell) and not rate.caveats & _BENT]
+    counting = [cell for cell, rate in side.estimates.items() if wanted(cell) and not rate.caveats & BENT]
     return max(counting, key=lambda cell: side.estimates[cell].rate, default=None)
 
 
 def _is_stream(cell: Cell) -> bool:
-    return cell.operation in STREAMS and _is_usual(cell)
+    return cell.operation in STREAMS and is_usual(cell)
 
 
 def _is_of(wanted: Format, cell: Cell) -> bool:
-    return format_of(cell) == wanted and _is_usual(cell)
+    return format_of(cell) == wanted and is_usual(cell)
 
 
-def _is_usual(cell: Cell) -> bool:
+def is_usual(cell: Cell) -> bool:
     """Whether its data are normal and it was no burst, as far as that is stated: others would raise a roof."""
     return cell.data in {None, USUAL["data"]} and cell.regime != BURST
 

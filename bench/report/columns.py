@@ -19,6 +19,7 @@ KINDS: Final = MappingProxyType[Kind, str](
         "simulated": "simulated",
         "published measurement": "measured by others",
         "published": "published peak",
+        "projected": "projected",
     }
 )
 HOST_LIMITED: Final = "host-limited"

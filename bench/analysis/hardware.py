@@ -1,0 +1,65 @@
+"""What is published of a chip that limits a product in one number format: arithmetic, memory, clock and power."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bench.analysis.estimates import PER_CLOCK, published_peak
+from bench.published.chips import Chip
+from bench.workloads.base import BANDWIDTH
+
+
+class Hardware(NamedTuple):
+    """A chip's published limits: `peak` in FLOP/s (dense) and `bandwidth` in byte/s.
+
+    `per_clock` is FLOP per clock of all its `sms` multiprocessors, `boost` the highest clock in Hz and `watts` the
+    board's power; None where nobody published it. `sheet_clock` is the one that the peak stands for.
+    """
+
+    chip: Chip
+    peak: float
+    bandwidth: float
+    sms: float | None
+    per_clock: float | None
+    boost: float | None
+    watts: float | None
+
+    @property
+    def sheet_clock(self) -> float | None:
+        """The clock in Hz at which its multiprocessors reach the published peak: peak ÷ FLOP per clock."""
+        return None if self.per_clock is None else self.peak / self.per_clock
+
+    @property
+    def boost_peak(self) -> float:
+        """The peak at the boost clock; the published one where that is not known, or higher."""
+        if self.per_clock is None or self.boost is None:
+            return self.peak
+        return max(self.peak, self.per_clock * self.boost)
+
+    def seconds(self, flop: float, moved: float) -> float:
+        """Return the least time of so many operations and bytes by the sheet (the roofline)."""
+        return max(flop / self.peak, moved / self.bandwidth)
+
+
+def hardware_of(chip: Chip, figures: Sequence[str]) -> Hardware | None:
+    """Return a chip's limits in the format held against `figures`; None if peak or bandwidth is not published."""
+    peak, bandwidth = published_peak(chip, figures), published_peak(chip, BANDWIDTH)
+    if peak is None or bandwidth is None or peak.figure is None:
+        return None
+    sms = value_of(chip, "sm_count")
+    each = value_of(chip, f"{PER_CLOCK}.{peak.figure.name}")
+    return Hardware(
+        chip=chip,
+        peak=peak.rate,
+        bandwidth=bandwidth.rate,
+        sms=sms,
+        per_clock=sms * each if sms and each else None,
+        boost=value_of(chip, "boost_clock"),
+        watts=value_of(chip, "tdp"),
+    )
+
+
+def value_of(chip: Chip, name: str) -> float | None:
+    """Return a published figure in base units, None if there is no number of that name."""
+    figure = chip.first_known((name,))
+    value = None if figure is None else figure.in_base_units(figure.value)
+    return float(value) if isinstance(value, int | float) else None

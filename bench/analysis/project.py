@@ -1,0 +1,275 @@
+"""What a chip that was not measured would do: measured rates of one chip carried over to another's limits.
+
+A product's call is thought of as the longer of two times, and what comes on top of it:
+
+    seconds = max(arithmetic, memory) + rest
+
+- **arithmetic**: FLOP ÷ (SMs × FLOP per clock × clock × efficiency × fullness). The efficiency is what the source
+  reached *at the clock that it held*; fullness is the share of multiprocessors that have a tile to work on (wave
+  quantisation). The target's clock is that of its published peak; at the fast end of the range, its boost clock.
+- **memory**: bytes ÷ (bandwidth × efficiency), the best efficiency that the source's copies and products reached.
+- **rest**: what a call takes beside that. Where memory is the limit, and in calls of less than 20 µs, it stays as
+  long as it was; elsewhere it grows with the arithmetic, as an efficiency does, but for as much as those short
+  calls show that every call takes.
+- **power** bounds the clock, and so arithmetic. What counts are watts (the target's published ones, and those that
+  the source drew, or its limit where that held it back) for each FLOP per clock. With fewer than the source had,
+  the rate lies between joules per FLOP that stay as they were (rate ∝ watts) and a clock that does. With more, the
+  clock rises from the one held by at least the cube root of their ratio (power ∝ clock³, as voltage rises with it)
+  and at most by the ratio, and never above the target's clock. Power ∝ clock² stands in the middle. Of a call that
+  memory limits, more bandwidth may be worth nothing if power held the source back: the middle is taken there, too.
+
+The range has the slow and the fast end of all that, and a further 3 % either way, by which two units may differ.
+It holds what the model leaves open, and not the error of the measurement. What others published has neither clock
+nor power. Then the source may have been at its power limit, with an efficiency of up to 1, or not, and the range
+holds both: it is wide. A chip projected onto itself is what was measured.
+
+It assumes one architecture (an SM of the target takes as many cycles, but for its FLOP per clock), libraries that
+choose equally well, and joules per FLOP that do not depend on the chip. Nothing is fitted: every number comes from
+the source's cells or from published figures, but for 20 µs and 3 %, which are measured facts of other cells
+(results/README.md). How far it is off on pairs of chips that somebody measured is told there, computed by tests.
+Sources: rooflines, Williams et al., CACM 52(4), 2009; waves, NVIDIA's Matrix Multiplication Background User's
+Guide; dynamic power, C·V²·f, Weste and Harris, CMOS VLSI Design, 4th ed., chapter 5.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, NamedTuple
+
+from bench.analysis.hardware import Hardware, hardware_of
+from bench.analysis.roofline import format_of
+from bench.analysis.source import SHORT_S, LeftOut, Observed, Own, Source
+from bench.analysis.verdict import margins_of
+from bench.errors import InvalidRequest
+from bench.published.chips import Chip
+from bench.workloads.base import STREAMS
+
+Bound = Literal["compute", "memory", "power", "latency"]
+_CUBE: Final = 1 / 3  # power ∝ clock³: the clock that some power allows is its cube root
+_SQUARE: Final = 1 / 2
+_CLEARLY: Final = 1.001  # times that differ by less are equal
+
+
+class Times(NamedTuple):
+    """Seconds of a call: as expected, and at the ends of the range, the slow one first."""
+
+    slow: float
+    expected: float
+    fast: float
+
+    def apply(self, change: Callable[[float], float]) -> "Times":
+        """Return what a function makes of each."""
+        return Times(*map(change, self))
+
+    def at_least(self, other: "Times") -> "Times":
+        """Return the longer of each."""
+        return Times(*map(max, self, other))
+
+
+class Projection(NamedTuple):
+    """A cell on a chip that it was not measured on: seconds of a call, and what limits it there.
+
+    `work` is what a call does in the unit of its rate. `seconds` of a rate whose shape is not stated are those of
+    as many operations as the source does in one.
+    """
+
+    source: Observed
+    target: Hardware
+    seconds: Times
+    bound_by: Bound
+
+    @property
+    def work(self) -> float:
+        """Operations of a call, or bytes of a copy."""
+        return self.source.moved if self.source.cell.operation in STREAMS else self.source.flop
+
+    @property
+    def rates(self) -> Times:
+        """The rates per second, lowest first: `slow`, `expected`, `fast`."""
+        return self.seconds.apply(lambda seconds: self.work / seconds)
+
+
+class Projected(NamedTuple):
+    """All cells of a source on another chip, and those that are left out."""
+
+    source: Source
+    target: Chip
+    cells: tuple[Projection, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def project(source: Source, target: Chip) -> Projected:
+    """Return what `target` would do of what a source did, by the model of this module.
+
+    A format that nobody published a peak of for the target is left out. Raises InvalidRequest if none is left, or
+    if its bandwidth is not published.
+    """
+    cells, left = [], list(source.left_out)
+    for one in source.observed:
+        hardware = hardware_of(target, one.cell.figures)
+        if hardware is None:
+            left.append(LeftOut(one.cell, _missing(target, one)))
+        else:
+            cells.append(_projection(one, source.own, hardware))
+    if not cells:
+        why = "; ".join(dict.fromkeys(one.reason for one in left[len(source.left_out) :]))
+        message = f"nothing of {source.side.label} can be carried over to {target.id}: {why}"
+        raise InvalidRequest(message)
+    return Projected(source, target, tuple(cells), tuple(left))
+
+
+def _missing(target: Chip, one: Observed) -> str:
+    name = one.cell.figures[0] if one.cell.figures else one.cell.dtype_name
+    if target.first_known(("memory_bandwidth",)) is None:
+        name = "memory_bandwidth"
+    figure = target.figures.get(name)
+    is_absent = figure is not None and figure.status == "inapplicable"
+    return f"{target.id} has no {name}" if is_absent else f"no {name} of {target.id} is published"
+
+
+def _projection(one: Observed, own: Own, target: Hardware) -> Projection:
+    found = _modelled(one, own, target)
+    return found._replace(seconds=_between_units(found.seconds))
+
+
+def _between_units(times: Times) -> Times:
+    """Widen a range by what two units, or two processes, differ by; both errors are independent."""
+    unit = math.log1p(margins_of("gpu").floor)
+    slow, fast = (math.hypot(math.log(end / times.expected), unit) for end in (times.slow, times.fast))
+    return Times(times.expected * math.exp(slow), times.expected, times.expected / math.exp(fast))
+
+
+def _modelled(one: Observed, own: Own, target: Hardware) -> Projection:
+    share = own.memory_share or 1.0
+    if target.chip.id == one.hardware.chip.id:
+        return Projection(one, target, Times(*[one.seconds] * 3), _bound_here(one, share))
+    if one.cell.operation in STREAMS:
+        seconds = one.seconds * one.hardware.bandwidth / target.bandwidth
+        return Projection(one, target, Times(*[seconds] * 3), "memory")
+    if one.memory(share) > one.arithmetic:
+        return _by_memory(one, own, target)
+    return _by_arithmetic(one, own, target)
+
+
+def _bound_here(one: Observed, share: float) -> Bound:
+    """Return what limits a cell on the very chip that it was measured on."""
+    if max(one.memory(share), one.arithmetic) < one.seconds / 2 and one.seconds < SHORT_S:
+        return "latency"
+    if one.memory(share) > one.arithmetic:
+        return "memory"
+    return "power" if one.is_capped else "compute"
+
+
+def _by_memory(one: Observed, own: Own, target: Hardware) -> Projection:
+    """Project a call whose bytes take longer than its operations: the rest of its time stays as long as it was.
+
+    The range goes half of the way (geometrically) to a time all of which follows the bandwidth, and to one in
+    which the rest hides the bytes.
+    """
+    share = own.memory_share or 1.0
+    rest = max(0.0, one.seconds - one.memory(share))
+    moving = one.moved / (share * target.bandwidth)
+    carried = moving + rest
+    ends = (one.seconds * one.hardware.bandwidth / target.bandwidth, max(one.seconds, moving), carried)
+    slow, fast = (math.sqrt(carried * end) for end in (max(ends), min(ends)))
+    allowed = _allowed_by_power(one, target)
+    times = Times(max(slow, allowed), math.sqrt(carried * max(carried, allowed)), fast)
+    computing = _least_arithmetic(one, own, target).apply(lambda seconds: seconds + rest)
+    if computing.expected > times.expected:
+        bound: Bound = "compute"
+    elif allowed > carried * _CLEARLY:
+        bound = "power"
+    else:
+        bound = "latency" if rest > moving else "memory"
+    return Projection(one, target, times.at_least(computing), bound)
+
+
+def _allowed_by_power(one: Observed, target: Hardware) -> float:
+    """Return the seconds of a call if its joules stay as they were, of a source that power held back, else 0.
+
+    Fewer watts do not make it longer: a call that waits for memory can do with a lower clock.
+    """
+    watts = one.watts or one.hardware.watts
+    if not (one.is_capped and watts and target.watts):
+        return 0.0
+    return one.seconds * min(1.0, watts / target.watts)
+
+
+def _least_arithmetic(one: Observed, own: Own, target: Hardware) -> Times:
+    """Return the seconds of a product's operations at the best efficiency that its format reached here."""
+    of = format_of(one.cell)
+    efficiency = own.efficiency.get(of, 1.0) if of else 1.0
+    work = one.flop * one.padded / one.fullness(target) / efficiency
+    return Times(work / target.peak, work / target.peak, work / target.boost_peak)
+
+
+def _by_arithmetic(one: Observed, own: Own, target: Hardware) -> Projection:
+    """Project a call whose operations take longer than its bytes."""
+    share = own.memory_share or 1.0
+    rest = max(0.0, one.seconds - max(one.arithmetic, one.memory(share)))
+    fixed = rest if one.seconds < SHORT_S else min(rest, own.rest)
+    busy = one.seconds - fixed
+    clocked = _at_known_clock(one, busy, target) or _at_unknown_clock(one, busy, target)
+    times = _in_waves(clocked.times, one, target).apply(lambda s: max(s, one.flop / target.boost_peak))
+    moving = one.moved / (share * target.bandwidth)
+    seconds = times.at_least(Times(moving, moving, moving)).apply(lambda s: s + fixed)
+    if not clocked.counted:  # nothing tells how much of its time was spent waiting
+        seconds = seconds._replace(slow=clocked.times.slow * one.seconds / busy)
+    if moving > times.expected:
+        bound: Bound = "memory"
+    elif clocked.by_power:
+        bound = "power"
+    else:
+        bound = "latency" if fixed > times.expected else "compute"
+    return Projection(one, target, seconds, bound)
+
+
+class _Clocked(NamedTuple):
+    """Seconds of a product's operations on the target, whether power sets them, whether its clock was counted."""
+
+    times: Times
+    by_power: bool
+    counted: bool = True
+
+
+def _at_known_clock(one: Observed, busy: float, target: Hardware) -> _Clocked | None:
+    """Return the seconds of a product whose clock was counted; None if it, or FLOP per clock, is not known."""
+    here = one.hardware
+    if not (one.clock and here.per_clock and target.per_clock and target.sheet_clock):
+        return None
+    held = busy * here.per_clock / target.per_clock  # at the clock that the source held
+    sheet = held * one.clock / target.sheet_clock
+    boost = held * one.clock / max(target.sheet_clock, target.boost or 0.0)
+    watts = one.watts or here.watts
+    if not (watts and target.watts):
+        return _Clocked(Times(sheet, sheet, boost), by_power=False)
+    budget = target.watts / target.per_clock / (watts / here.per_clock)
+    steep, flat = (_CUBE, 1.0) if budget > 1 else (1.0, 0.0)
+    slow, expected, fast = (held / budget**power for power in (steep, _SQUARE, flat))
+    times = Times(max(slow, sheet), max(expected, sheet), max(fast, boost))
+    return _Clocked(times, by_power=expected > sheet * _CLEARLY)
+
+
+def _at_unknown_clock(one: Observed, busy: float, target: Hardware) -> _Clocked:
+    """Return the seconds of a product of which only the rate is known, as others publish it."""
+    here = one.hardware
+    alike = busy * here.peak / target.peak  # at the same share of the published peak
+    if not (here.watts and target.watts):
+        fast = min(alike, one.flop / target.peak)
+        return _Clocked(Times(alike, math.sqrt(alike * fast), fast), by_power=False, counted=False)
+    budget = target.watts / target.peak / (here.watts / here.peak)
+    ends = (alike, max(alike / budget, min(alike, one.flop / target.peak)))
+    times = Times(max(ends), math.sqrt(ends[0] * ends[1]), min(ends))
+    return _Clocked(times, by_power=budget * _CLEARLY < 1, counted=False)
+
+
+def _in_waves(times: Times, one: Observed, target: Hardware) -> Times:
+    """Return the times with another last wave: cut as it was, or, at best, so that it is as full as it was."""
+    as_cut = one.fullness(one.hardware) / one.fullness(target)
+    fitted = min(as_cut, 1.0)
+    expected = times.expected * math.sqrt(as_cut * fitted)
+    return Times(times.slow * as_cut, expected, min(times.fast * as_cut, times.expected * fitted))
+
+
+def total(times: Sequence[Times]) -> Times:
+    """Return the sums of several times."""
+    return Times(*map(sum, zip(*times, strict=True))) if times else Times(0.0, 0.0, 0.0)

@@ -1,0 +1,194 @@
+"""What a side shows that can be carried over to another chip: its products and copies, and what limited them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Final, NamedTuple
+
+from bench.analysis.compare import Side
+from bench.analysis.context import differences, steered_by
+from bench.analysis.estimates import Estimate
+from bench.analysis.hardware import Hardware, hardware_of
+from bench.analysis.roofline import BENT, Format, format_of, is_usual
+from bench.analysis.tiling import Tiling
+from bench.devices.nvidia.nvml import POWER_CAP
+from bench.errors import RecordError
+from bench.workloads.base import STREAMS, Cell
+
+# A call so short is mostly what any call costs beside its work: 6 to 8 µs on an H100 and H200 (results/README.md).
+SHORT_S: Final = 20e-6
+
+
+class Observed(NamedTuple):
+    """A product or a copy as measured: `seconds` of a call of `flop` operations that moves `moved` bytes.
+
+    `clock` is the one held, in Hz, and `watts` the power that it was held at: the power limit, where that held it
+    back. Each is None where it was not told. Of a rate whose shape was not stated, `flop` are those of a second.
+    """
+
+    cell: Cell
+    rate: Estimate
+    seconds: float
+    flop: float
+    moved: float
+    clock: float | None
+    watts: float | None
+    tiling: Tiling | None
+    hardware: Hardware
+
+    @property
+    def arithmetic(self) -> float:
+        """Seconds that its operations take if every multiprocessor that has a tile computes at its peak."""
+        per_clock, clock = self.hardware.per_clock, self.clock
+        peak = per_clock * clock if per_clock and clock else self.hardware.peak
+        return self.flop / peak / self.fullness(self.hardware)
+
+    def fullness(self, hardware: Hardware) -> float:
+        """Return the share of a chip's multiprocessors that this product, cut as here, keeps busy, or 1."""
+        if self.tiling is None or self.cell.shape is None or hardware.sms is None:
+            return 1.0
+        return self.tiling.fullness(self.cell.shape, hardware.sms)
+
+    @property
+    def is_capped(self) -> bool:
+        """Whether the power limit held its clock back most of the time."""
+        return POWER_CAP in self.rate.caveats
+
+    @property
+    def padded(self) -> float:
+        """By how much whole tiles cover more than its output."""
+        return 1.0 if self.tiling is None or self.cell.shape is None else self.tiling.padded(self.cell.shape)
+
+    def memory(self, share: float) -> float:
+        """Return the seconds that its bytes take at a share of the published bandwidth."""
+        return self.moved / (share * self.hardware.bandwidth)
+
+
+class Own(NamedTuple):
+    """What all of a source's cells show together.
+
+    `memory_share` is the best bandwidth as a share of the published one, None if nothing that memory limits was
+    measured; `efficiency` the best of each format, of the peak at the clock held and of full multiprocessors;
+    `rest` the seconds that a short call takes beside its work, 0 if there was none.
+    """
+
+    memory_share: float | None
+    efficiency: Mapping[Format, float]
+    rest: float
+
+
+class LeftOut(NamedTuple):
+    """A cell that is not carried over, and why: a code, or the text of what is missing."""
+
+    cell: Cell
+    reason: str
+
+
+class Source(NamedTuple):
+    """A side that can be carried over: its cells, what they show together, and what was left out."""
+
+    side: Side
+    observed: tuple[Observed, ...]
+    own: Own
+    left_out: tuple[LeftOut, ...]
+
+
+def source_of(side: Side) -> Source:
+    """Return what of a side can be carried over to another chip.
+
+    Raises RecordError for a replay, for a device that is no known chip, in surroundings that differ within the
+    side or that no other chip has (a part of a GPU, steered libraries), and if no cell is left.
+    """
+    _check(side)
+    left: list[LeftOut] = [LeftOut(cell, "failed") for cell in side.failed]
+    observed: dict[tuple[object, ...], Observed] = {}
+    for cell, rate in side.estimates.items():
+        found = None if cell in side.failed else _observed(side, cell, rate)
+        if isinstance(found, str):
+            left.append(LeftOut(cell, found))
+        elif found is not None:
+            key = (cell.operation, format_of(cell), cell.shape or cell.elements, cell.regime)
+            if key not in observed or found.rate.rate > observed[key].rate.rate:
+                observed[key] = found
+    if not observed:
+        why = "; ".join(dict.fromkeys(f"{one.cell.label}: {one.reason}" for one in left)) or "it holds no rate"
+        message = f"{side.label}: nothing in it can be carried over to another chip: {why}"
+        raise RecordError(message)
+    ones = tuple(observed.values())
+    return Source(side, ones, _own(ones), tuple(left))
+
+
+def _check(side: Side) -> None:
+    steering = [name for context in side.contexts for name in steered_by(context)]
+    mixed = [one.name for one in differences(side.contexts, side.contexts) if one.blocking]
+    if side.kind == "replayed":
+        why = "is a replay; project from the record that it replays"
+    elif side.chip is None:
+        why = f"{side.name} is no known chip, so there are no published limits to carry its rates over from"
+    elif any("mig" in context.states for context in side.contexts):
+        why = "was measured on a part of a GPU (MIG), which no published figure is of"
+    elif steering:
+        why = f"was measured with {', '.join(dict.fromkeys(steering))} set, which steers the libraries"
+    elif mixed:
+        why = f"its records are not comparable with each other: {', '.join(mixed)} differ"
+    else:
+        return
+    message = f"{side.label}: {why}"
+    raise RecordError(message)
+
+
+def _observed(side: Side, cell: Cell, rate: Estimate) -> Observed | str:
+    """Return a cell as it was measured, or why it cannot be carried over."""
+    bent = sorted(rate.caveats & BENT)
+    if bent:
+        return bent[0]
+    if not is_usual(cell) or cell.load not in {None, "alone"}:
+        return "unusual"
+    hardware = None if side.chip is None else hardware_of(side.chip, cell.figures)
+    if hardware is None or not rate.rate:
+        return f"no peak or no bandwidth of {side.chip.id if side.chip else side.name} is published for it"
+    return Observed(
+        cell=cell,
+        rate=rate,
+        seconds=cell.work / rate.rate if cell.work else 1.0,
+        flop=float(cell.flop) if cell.work else rate.rate,
+        moved=float(cell.bytes_moved),
+        clock=side.clocks.get(cell),
+        watts=_held_at(side, cell, rate),
+        tiling=side.tilings.get(cell),
+        hardware=hardware,
+    )
+
+
+def _held_at(side: Side, cell: Cell, rate: Estimate) -> float | None:
+    """Return the power at which a clock was held: the power limit if that set it, else what was drawn."""
+    drawn = side.watts.get(cell)
+    limits = {context.settings.get("power_limit_w") for context in side.contexts} - {None}
+    if drawn is None or POWER_CAP not in rate.caveats or len(limits) != 1:
+        return drawn
+    return float(limits.pop() or drawn)
+
+
+def _own(observed: Sequence[Observed]) -> Own:
+    shares = [
+        one.moved / one.seconds / one.hardware.bandwidth
+        for one in observed
+        if one.cell.operation in STREAMS or one.memory(1.0) > one.arithmetic
+    ]
+    share = min(1.0, max(shares)) if shares else None
+    short = [
+        one.seconds - max(one.arithmetic, one.memory(share or 1.0))
+        for one in observed
+        if one.seconds < SHORT_S and one.cell.shape is not None and one.cell.operation not in STREAMS
+    ]
+    return Own(share, dict(_best(observed, share or 1.0)), max(0.0, median(short)) if short else 0.0)
+
+
+def _best(observed: Sequence[Observed], share: float) -> Iterator[tuple[Format, float]]:
+    """Yield the best efficiency of each format, of the products that arithmetic limits."""
+    found: dict[Format, float] = {}
+    for one in observed:
+        of = format_of(one.cell)
+        if of is not None and one.arithmetic >= one.memory(share):
+            found[of] = max(found.get(of, 0.0), one.arithmetic / one.seconds)
+    for of, value in found.items():
+        yield of, min(1.0, value)
