@@ -150,10 +150,11 @@ def _cells(sides: Sequence[Side]) -> list[Cell]:
     """Return the cells to ask every side for: the measured ones', or with none of those the published ones'."""
     measured = [cell for side in sides if side.is_measured for cell in (*side.estimates, *side.failed)]
     stated = [cell for side in sides if side.kind == "published measurement" for cell in side.estimates]
-    return list(dict.fromkeys(measured or sorted(stated, key=_reading_order)))
+    return list(dict.fromkeys(measured or sorted(stated, key=reading_order)))
 
 
-def _reading_order(cell: Cell) -> tuple[int, float, str]:
+def reading_order(cell: Cell) -> tuple[int, float, str]:
+    """Return the key by which what others published is listed: formats as ever, small products first."""
     names, shape = list(DTYPES), cell.shape
     volume = math.inf if shape is None else float(shape.m * shape.n * shape.k)
     return (names.index(cell.dtype_name) if cell.dtype_name in names else len(names), volume, cell.key)

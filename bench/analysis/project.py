@@ -32,12 +32,12 @@ Guide; dynamic power, C·V²·f, Weste and Harris, CMOS VLSI Design, 4th ed., ch
 """
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from bench.analysis.hardware import Hardware, hardware_of
 from bench.analysis.roofline import format_of
 from bench.analysis.source import SHORT_S, LeftOut, Observed, Own, Source
+from bench.analysis.times import Times
 from bench.analysis.verdict import margins_of
 from bench.errors import InvalidRequest
 from bench.published.chips import Chip
@@ -47,22 +47,6 @@ Bound = Literal["compute", "memory", "power", "latency"]
 _CUBE: Final = 1 / 3  # power ∝ clock³: the clock that some power allows is its cube root
 _SQUARE: Final = 1 / 2
 _CLEARLY: Final = 1.001  # times that differ by less are equal
-
-
-class Times(NamedTuple):
-    """Seconds of a call: as expected, and at the ends of the range, the slow one first."""
-
-    slow: float
-    expected: float
-    fast: float
-
-    def apply(self, change: Callable[[float], float]) -> "Times":
-        """Return what a function makes of each."""
-        return Times(*map(change, self))
-
-    def at_least(self, other: "Times") -> "Times":
-        """Return the longer of each."""
-        return Times(*map(max, self, other))
 
 
 class Projection(NamedTuple):
@@ -268,8 +252,3 @@ def _in_waves(times: Times, one: Observed, target: Hardware) -> Times:
     fitted = min(as_cut, 1.0)
     expected = times.expected * math.sqrt(as_cut * fitted)
     return Times(times.slow * as_cut, expected, min(times.fast * as_cut, times.expected * fitted))
-
-
-def total(times: Sequence[Times]) -> Times:
-    """Return the sums of several times."""
-    return Times(*map(sum, zip(*times, strict=True))) if times else Times(0.0, 0.0, 0.0)

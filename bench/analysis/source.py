@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
 
-from bench.analysis.compare import Side
+from bench.analysis.compare import Side, reading_order
 from bench.analysis.context import differences, steered_by
 from bench.analysis.estimates import Estimate
 from bench.analysis.hardware import Hardware, hardware_of
@@ -114,6 +114,8 @@ def source_of(side: Side) -> Source:
         message = f"{side.label}: nothing in it can be carried over to another chip: {why}"
         raise RecordError(message)
     ones = tuple(observed.values())
+    if side.kind == "published measurement":
+        ones = tuple(sorted(ones, key=lambda one: reading_order(one.cell)))
     return Source(side, ones, _own(ones), tuple(left))
 
 

@@ -27,6 +27,7 @@ COMMANDS: Final = MappingProxyType(
             "Tell what was cut from a chip, and what the export rules say.",
         ),
         "roofline": ("bench.cli.roofline", "Show what limits products: memory or arithmetic."),
+        "project": ("bench.cli.project", "Carry measured rates over to a chip that was not measured."),
         "results": ("bench.cli.results", "List, check and export the saved records."),
     }
 )

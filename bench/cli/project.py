@@ -1,0 +1,120 @@
+"""`chipbench project`: what a chip that was not measured would do, from one that was."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.asked import Asked
+from bench.cli.options import CONTEXT, catalogue_from, chip_from, shared_options, show
+from bench.cli.prices import by_chip, price_option
+from bench.errors import InvalidRequest, RecordError
+
+if TYPE_CHECKING:
+    from bench.analysis.project import Projected
+    from bench.analysis.source import Source
+    from bench.analysis.steps import InUse
+    from bench.published.models import Model
+
+# As bench.workloads has them.
+_WORKLOADS = ("gemm", "skinny", "stream", "llm")
+
+
+@click.command("project", context_settings=CONTEXT)
+@click.option(
+    "--from",
+    "source",
+    required=True,
+    metavar="RECORD|published:CHIP",
+    help="What was measured: a record, a folder of records of one device, latest, or what others measured.",
+)
+@click.option("--to", "target", required=True, metavar="CHIP", help="The chip that was not measured.")
+@click.option(
+    "--workload",
+    type=click.Choice(_WORKLOADS),
+    help="Only what was measured for this; llm sums up a model's steps.",
+)
+@click.option("--model", "model_id", metavar="ID", help="The model of workload llm, such as deepseek-r1.")
+@price_option
+@click.option(
+    "--skip-bad", is_flag=True, help="Use the records of a folder that can be read, and name the others."
+)
+@shared_options()
+def command(
+    *,
+    source: str,
+    target: str,
+    workload: str | None,
+    model_id: str | None,
+    results_dir: Path,
+    **options: Any,  # noqa: ANN401
+) -> None:
+    """Carry measured rates over to a chip that was not measured.
+
+    Each rate is scaled by what is published of both chips: FLOP per clock, clock, memory bandwidth,
+    multiprocessors and power. It comes with a range, and with what limits it there. A chip that lost arithmetic but
+    no memory, as the H20 did, loses much of some products and nothing of others.
+
+    \b
+    Examples:
+      chipbench project --from results/h200-sxm-141gb --to h20
+      chipbench project --from latest --to h20 --workload llm --model deepseek-r1
+      chipbench project --from published:h100 --to h20 --price h100=2.99 --price h20=1.10
+    """  # noqa: D301 - \b is Click's mark for a block to keep
+    from bench.analysis.project import project  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.source import source_of  # noqa: PLC0415
+    from bench.report.project import project_view  # noqa: PLC0415
+
+    if (workload == "llm") != (model_id is not None):
+        message = "--workload llm and --model go together"
+        raise click.UsageError(message)
+    catalogue = catalogue_from(options["specs_dir"])
+    model = None if model_id is None else _model(model_id, options["specs_dir"])
+    asked = Asked(catalogue, results_dir, options["specs_dir"], skip_bad=options["skip_bad"])
+    side = asked.side(source).side
+    chip = chip_from(catalogue, target)
+    if side.kind == "published":
+        message = (
+            f"{source} is a chip's sheet, with no rate to carry over; published:{source} is what others measured"
+        )
+        raise InvalidRequest(message)
+    found = project(_measured_for(source_of(side), workload), chip)
+    used = [chip.id, *([side.chip.id] if side.chip else [])]
+    prices = by_chip(options["prices"], catalogue, used)
+    uses = [] if model is None else _in_use(model, found, prices)
+    show(project_view(found, prices, model, uses), options["format_name"])
+
+
+def _model(name: str, specs_dir: Path | None) -> "Model":
+    from bench.published.models import read_models  # noqa: PLC0415 - `--help` must not load it
+    from bench.published.source import specs_folders  # noqa: PLC0415
+
+    return read_models(specs_folders(specs_dir)).find(name)
+
+
+def _measured_for(source: "Source", workload: str | None) -> "Source":
+    """Return a source with what was measured for a workload; what others publish are all plain products."""
+    if workload is None:
+        return source
+    of, plain = source.side.workloads, frozenset({"gemm"})
+    wanted = tuple(one for one in source.observed if workload in of.get(one.cell, plain))
+    if not wanted:
+        message = f"{source.side.label}: holds nothing of workload {workload}; "
+        raise RecordError(message + f"'chipbench run --workload {workload}' measures it")
+    left = tuple(one for one in source.left_out if workload in of.get(one.cell, plain))
+    return source._replace(observed=wanted, left_out=left)
+
+
+def _in_use(model: "Model", found: "Projected", prices: dict[str, float]) -> "list[InUse]":
+    """Return the steps of a model on the target, as projected, and on the source, as measured."""
+    from bench.analysis.steps import InUse, by_cells, fastest, measured_in_use  # noqa: PLC0415 - as above
+    from bench.workloads.llm import STEPS  # noqa: PLC0415
+
+    source, target = found.source.side, found.target
+    watts = next((one.target.watts for one in found.cells if one.target.watts), None)
+    times = by_cells(model, fastest({one.source.cell: one.seconds for one in found.cells}))
+    projected = InUse(
+        target.id, "projected", times, dict.fromkeys(STEPS, watts) if watts else {}, prices.get(target.id)
+    )
+    measured = measured_in_use(model, source)
+    return [projected, measured._replace(usd_per_hour=prices.get(source.chip.id if source.chip else ""))]
