@@ -44,7 +44,8 @@ UNKNOWN: Final = 'status = "unknown"'
 
 def explain(*args: str | Path, terminal: Mapping[str, str] | None = None) -> Result:
     """Run `chipbench explain` with these arguments."""
-    return CliRunner().invoke(main, ["explain", *map(str, args)], env=terminal, prog_name="chipbench")
+    env = {"CHIPBENCH_RESULTS": "no-results-here", **(terminal or {})}
+    return CliRunner().invoke(main, ["explain", *map(str, args)], env=env, prog_name="chipbench")
 
 
 @cache

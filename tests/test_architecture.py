@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli.main import COMMANDS
+from bench.cli.plot import KINDS
 from bench.published.chips import Catalogue
 from bench.published.conditions import Comparison
 from bench.published.figures import FIGURES
@@ -210,17 +211,26 @@ def test_help_loads_nothing_heavy() -> None:
 def test_chips_needs_no_numpy_and_no_pandas() -> None:
     loaded = _loaded_by("from bench.cli.main import main\ntry:\n    main(['chips'])\nexcept SystemExit:\n    pass")
     assert "msgspec" in loaded
-    assert not loaded & {"numpy", "pandas", "rich"}
+    assert not loaded & {"numpy", "pandas", "rich", "matplotlib"}
+
+
+def test_the_help_of_plot_and_of_its_kinds_loads_nothing_heavy() -> None:
+    for words in (["plot"], *(["plot", kind] for kind in KINDS)):
+        arguments = [*words, "--help"]
+        run = f"from bench.cli.main import main\ntry:\n    main({arguments})\nexcept SystemExit:\n    pass"
+        assert not _loaded_by(run) & {*HEAVY}, arguments
 
 
 def test_the_help_of_a_command_begins_as_the_list_says() -> None:
-    for name, (module, text) in COMMANDS.items():
+    for name, (module, text) in [*COMMANDS.items(), *KINDS.items()]:
         command = __import__(module, fromlist=["command"]).command
         assert command.name == name
         assert command.help.splitlines()[0] == text
 
 
 def test_every_command_file_is_in_the_list() -> None:
-    rooms = {module for module in MODULES if module.startswith("bench.cli.")}
+    kinds = {module for module in MODULES if module.startswith("bench.cli.plots.")}
+    assert kinds == {module for module, _ in KINDS.values()}
+    rooms = {module for module in MODULES if module.startswith("bench.cli.")} - kinds - {"bench.cli.plots"}
     shared = {"bench.cli.asked", "bench.cli.main", "bench.cli.options", "bench.cli.progress", "bench.cli.saving"}
     assert rooms - shared == {module for module, _ in COMMANDS.values()}

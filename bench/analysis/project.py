@@ -179,10 +179,15 @@ def _allowed_by_power(one: Observed, target: Hardware) -> float:
 
 
 def _least_arithmetic(one: Observed, own: Own, target: Hardware) -> Times:
-    """Return the seconds of a product's operations at the best efficiency that its format reached here."""
+    """Return the seconds of a product's operations, in whole tiles, at the best efficiency of its format.
+
+    Where memory was the limit the library may have taken higher tiles than it needs; it is taken to choose better
+    where arithmetic is.
+    """
     of = format_of(one.cell)
     efficiency = own.efficiency.get(of, 1.0) if of else 1.0
-    work = one.flop * one.padded / one.fullness(target) / efficiency
+    padded = own.padded(one.cell.shape.m) if one.cell.shape else 1.0
+    work = one.flop * padded / one.fullness(target) / efficiency
     return Times(work / target.peak, work / target.peak, work / target.boost_peak)
 
 

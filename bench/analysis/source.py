@@ -1,5 +1,6 @@
 """What a side shows that can be carried over to another chip: its products and copies, and what limited them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Final, NamedTuple
@@ -53,11 +54,6 @@ class Observed(NamedTuple):
         """Whether the power limit held its clock back most of the time."""
         return POWER_CAP in self.rate.caveats
 
-    @property
-    def padded(self) -> float:
-        """By how much whole tiles cover more than its output."""
-        return 1.0 if self.tiling is None or self.cell.shape is None else self.tiling.padded(self.cell.shape)
-
     def memory(self, share: float) -> float:
         """Return the seconds that its bytes take at a share of the published bandwidth."""
         return self.moved / (share * self.hardware.bandwidth)
@@ -68,12 +64,18 @@ class Own(NamedTuple):
 
     `memory_share` is the best bandwidth as a share of the published one, None if nothing that memory limits was
     measured; `efficiency` the best of each format, of the peak at the clock held and of full multiprocessors;
-    `rest` the seconds that a short call takes beside its work, 0 if there was none.
+    `rest` the seconds that a short call takes beside its work, 0 if there was none. `tile_rows` are the heights of
+    tiles that the library was seen to choose.
     """
 
     memory_share: float | None
     efficiency: Mapping[Format, float]
     rest: float
+    tile_rows: frozenset[int] = frozenset()
+
+    def padded(self, rows: int) -> float:
+        """Return by how much whole tiles cover more than so many rows, by the tiles that fit them best."""
+        return min((math.ceil(rows / height) * height / rows for height in self.tile_rows), default=1.0)
 
 
 class LeftOut(NamedTuple):
@@ -182,7 +184,12 @@ def _own(observed: Sequence[Observed]) -> Own:
         for one in observed
         if one.seconds < SHORT_S and one.cell.shape is not None and one.cell.operation not in STREAMS
     ]
-    return Own(share, dict(_best(observed, share or 1.0)), max(0.0, median(short)) if short else 0.0)
+    return Own(
+        memory_share=share,
+        efficiency=dict(_best(observed, share or 1.0)),
+        rest=max(0.0, median(short)) if short else 0.0,
+        tile_rows=frozenset(one.tiling.m for one in observed if one.tiling is not None),
+    )
 
 
 def _best(observed: Sequence[Observed], share: float) -> Iterator[tuple[Format, float]]:

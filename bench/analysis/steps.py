@@ -4,10 +4,10 @@ A step is a prefill or a decode as bench.workloads.llm has them: one call of eac
 between them, without attention, and as if one device held all weights.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from bench.analysis.compare import Kind, Side
+from bench.analysis.compare import Kind
 from bench.analysis.cost import joules_per_token, usd_per_million_tokens
 from bench.analysis.estimates import Estimate
 from bench.analysis.hardware import hardware_of, value_of
@@ -33,7 +33,8 @@ class InUse(NamedTuple):
     """What a model's steps take on one chip, and what kind of figure that is.
 
     `watts` are what is counted as its power: of a measurement what was drawn (by step), else the published board
-    power, which is the most that it may draw. `usd_per_hour` is the user's price, None if none was given.
+    power, which is the most that it may draw. `usd_per_hour` is the user's price, None if none was given, and
+    `instead` the format that was measured in place of the model's, None if that was.
     """
 
     label: str
@@ -41,6 +42,7 @@ class InUse(NamedTuple):
     times: tuple[StepTime, ...]
     watts: Mapping[Step, float]
     usd_per_hour: float | None = None
+    instead: str | None = None
 
     def at(self, step: Step) -> Times | None:
         """Return the seconds of a step."""
@@ -90,14 +92,20 @@ def by_cells(model: Model, seconds: Mapping[Cell, Times]) -> tuple[StepTime, ...
     for it.
     """
     by_shape = {(cell.dtype_name, cell.shape): one for cell, one in seconds.items()}
-    formats = list(dict.fromkeys(dtype for dtype, _ in by_shape))
-    instead = formats[0] if len(formats) == 1 else None
+    instead = stands_in(model, seconds)
 
     def seconds_of(product: Product) -> Times | None:
         one = by_shape.get((instead or product.matmul.dtype, product.shape))
         return None if one is None else one.apply(lambda call: call * product.times)
 
     return step_times(model, seconds_of)
+
+
+def stands_in(model: Model, cells: Collection[Cell]) -> str | None:
+    """Return the only format of some cells, if no product of the model is in it."""
+    formats = {cell.dtype_name for cell in cells}
+    own = {one.dtype for one in model.matmuls}
+    return formats.pop() if len(formats) == 1 and not formats & own else None
 
 
 def fastest(seconds: Mapping[Cell, Times]) -> dict[Cell, Times]:
@@ -111,13 +119,14 @@ def fastest(seconds: Mapping[Cell, Times]) -> dict[Cell, Times]:
     return {cell: seconds[cell] for cell in found.values()}
 
 
-def measured_in_use(model: Model, side: Side) -> InUse:
-    """Return a model's steps as a side measured them, with the power that it drew."""
+def measured_in_use(
+    model: Model, label: str, kind: Kind, rates: Mapping[Cell, Estimate], watts: Mapping[Cell, float]
+) -> InUse:
+    """Return a model's steps as they were measured, with the power that was drawn."""
     seconds = fastest(
-        {cell: Times.exactly(cell.work / rate.rate) for cell, rate in side.estimates.items() if _counts(rate)}
+        {cell: Times.exactly(cell.work / rate.rate) for cell, rate in rates.items() if not rate.host_limited}
     )
     times = by_cells(model, seconds)
-    watts = side.watts
     spent = by_cells(
         model, {cell: Times.exactly(one.expected * watts[cell]) for cell, one in seconds.items() if cell in watts}
     )
@@ -126,8 +135,4 @@ def measured_in_use(model: Model, side: Side) -> InUse:
         for one, joules in zip(times, spent, strict=True)
         if one.seconds is not None and joules.seconds is not None
     }
-    return InUse(side.label, side.kind, times, drawn)
-
-
-def _counts(rate: Estimate) -> bool:
-    return not rate.host_limited and rate.rate > 0
+    return InUse(label, kind, times, drawn, instead=stands_in(model, seconds))

@@ -28,11 +28,6 @@ class Tiling(NamedTuple):
         tiles = self.tiles(shape)
         return tiles / (math.ceil(tiles / sms) * sms)
 
-    def padded(self, shape: Shape) -> float:
-        """Return by how much whole tiles cover more than the output, 1 or more."""
-        rows, columns = (math.ceil(size / tile) * tile for size, tile in ((shape.m, self.m), (shape.n, self.n)))
-        return rows * columns / (shape.m * shape.n)
-
 
 def tiling_of(algorithm: Mapping[str, str | int]) -> Tiling | None:
     """Return how an algorithm of cublasLt cuts its output, None where it is not told or the work is not cut so.

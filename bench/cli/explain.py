@@ -6,15 +6,17 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
 from bench.cli.options import CONTEXT, catalogue_from, chip_from, say, shared_options, show
+from bench.cli.prices import by_chip, price_option
 from bench.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from bench.analysis.design import Design
+    from bench.analysis.in_use import ModelInUse
     from bench.published.chips import Catalogue, Chip
     from bench.report.view import View
 
@@ -90,7 +92,8 @@ def _day(_ctx: click.Context, _param: click.Parameter, value: str | None) -> dat
 @click.option("--io", callback=_quantity, metavar="GB/S", help="Instead of --nvlink and --pcie: all I/O together.")
 @click.option("--dram", callback=_quantity, metavar="GB/S", help="Its memory bandwidth.")
 @click.option("--consumer", is_flag=True, help="It is neither designed nor marketed for data centres.")
-@shared_options(results=False)
+@price_option
+@shared_options()
 def command(  # noqa: PLR0913 - one parameter an option, as Click passes them
     *,
     chip: str | None,
@@ -103,18 +106,23 @@ def command(  # noqa: PLR0913 - one parameter an option, as Click passes them
     io: Fraction | None,
     dram: Fraction | None,
     consumer: bool,
+    prices: Mapping[str, float],
     format_name: str,
+    results_dir: Path,
     specs_dir: Path | None,
 ) -> None:
     """Tell what was cut from a chip, and what the export rules say.
 
     CHIP is an id or an alias, or a TOML file of a chip that nobody sells. A design can also be given by numbers,
-    which are taken as complete.
+    which are taken as complete. Of a chip it also tells what that means in use: how long a language model's matrix
+    multiplies take beside full-strength chips, by the sheets, and from the records that 'chipbench run --workload
+    llm' made.
 
     \b
     Examples:
       chipbench explain h20
       chipbench explain h20 --on 2025-04-09 --format json
+      chipbench explain h20 --price h20=1.10 --price h100=2.99
       chipbench explain --all --format md
       chipbench explain --tops 8=296 --tops 16=148 --die 814 --nvlink 900 --pcie 128 --dram 4000
     """  # noqa: D301 - \b is Click's mark for a block to keep
@@ -132,10 +140,22 @@ def command(  # noqa: PLR0913 - one parameter an option, as Click passes them
         subject = imagined(
             tops=tops, die_area=die, nvlink=nvlink, pcie=pcie, io=io, memory_bandwidth=dram, consumer=consumer
         )
-    show(_told(subject, catalogue, specs_dir, day), format_name)
+    if prices and chip is None:
+        message = "--price goes with a CHIP, of which it is told what it does in use"
+        raise InvalidRequest(message)
+    show(_told(subject, catalogue, specs_dir, day, _Use(results_dir, prices)), format_name)
 
 
-def _told(subject: "Subject", catalogue: "Catalogue", specs_dir: Path | None, day: date | None) -> "View":
+class _Use(NamedTuple):
+    """Where records of a chip in use may lie, and what an hour costs, by the names that were given."""
+
+    results: Path
+    prices: Mapping[str, float]
+
+
+def _told(
+    subject: "Subject", catalogue: "Catalogue", specs_dir: Path | None, day: date | None, use: _Use
+) -> "View":
     """Return what there is to tell of a chip, of a design, or of all chips in brief."""
     from bench.analysis.explain import brief_story, imagined_story, story_of  # noqa: PLC0415 - not for `--help`
     from bench.published.chips import Chip  # noqa: PLC0415
@@ -155,8 +175,28 @@ def _told(subject: "Subject", catalogue: "Catalogue", specs_dir: Path | None, da
     if isinstance(subject, list):
         return matrix([brief_story(chip, catalogue, book, day) for chip in subject], day)
     if isinstance(subject, Chip):
-        return explained(story_of(subject, catalogue, book, events, day))
+        told = _in_use(subject, catalogue, specs_dir, use)
+        return explained(story_of(subject, catalogue, book, events, day), told)
     return explained(imagined_story(subject, book, events, day))
+
+
+def _in_use(chip: "Chip", catalogue: "Catalogue", specs_dir: Path | None, use: _Use) -> "Sequence[ModelInUse]":
+    """Return what language models do on a chip, beside its full-strength part and the usual ones."""
+    from bench.analysis.in_use import in_use  # noqa: PLC0415 - not for `--help`
+    from bench.published.models import read_models  # noqa: PLC0415
+    from bench.published.source import specs_folders  # noqa: PLC0415
+
+    named = [
+        *([chip.cut_from] if chip.cut_from else []),
+        *(catalogue.resolve(n).chip.id for n in catalogue.in_use),
+    ]
+    others = [catalogue.chip(name) for name in dict.fromkeys(named) if name != chip.id]
+    prices = by_chip(use.prices, catalogue, [chip.id, *(other.id for other in others)])
+    models = read_models(specs_folders(specs_dir))
+    found = in_use(chip, others, list(models.values()), use.results, prices)
+    for line in found.skipped:
+        say(line)
+    return found.models
 
 
 def _check_choice(chip: str | None, *, every: bool, tops: Mapping[int, Fraction], numbers: Sequence[str]) -> None:

@@ -2,10 +2,10 @@
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
-from typing import Any, Final, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 import click
 
@@ -28,32 +28,40 @@ COMMANDS: Final = MappingProxyType(
         ),
         "roofline": ("bench.cli.roofline", "Show what limits products: memory or arithmetic."),
         "project": ("bench.cli.project", "Carry measured rates over to a chip that was not measured."),
+        "plot": ("bench.cli.plot", "Draw a picture of records and chips, as SVG, PNG or PDF."),
         "results": ("bench.cli.results", "List, check and export the saved records."),
     }
 )
 _USAGE_EXIT: Final = 2
 
 
-class ChipbenchGroup(click.Group):
-    """A group that imports a command's module when it is asked for, and prints errors as one line."""
+class LazyGroup(click.Group):
+    """A group that imports a command's module when it is asked for; `rooms` has each one's module and help."""
 
-    verbose = False
+    rooms: ClassVar[Mapping[str, tuple[str, str]]]
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as Click calls it
         """Return the commands in the order of use."""
-        return list(COMMANDS)
+        return list(self.rooms)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - likewise
         """Import and return a command, or None if there is none of this name."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.rooms:
             return None
-        command = import_module(COMMANDS[cmd_name][0]).command
+        command = import_module(self.rooms[cmd_name][0]).command
         return command if isinstance(command, click.Command) else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+            formatter.write_dl([(name, text) for name, (_, text) in self.rooms.items()])
+
+
+class ChipbenchGroup(LazyGroup):
+    """The group of all commands, which prints errors as one line."""
+
+    rooms = COMMANDS
+    verbose = False
 
     def main(  # type: ignore[override] # Click declares overloads for a mode that only tests of Click use
         self,

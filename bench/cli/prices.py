@@ -1,7 +1,7 @@
 """The option --price: what an hour of a chip costs, as the user says it."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -45,7 +45,7 @@ def price_option(command: _F) -> _F:
     )(command)
 
 
-def by_chip(prices: dict[str, float], catalogue: "Catalogue", used: Iterable[str]) -> dict[str, float]:
+def by_chip(prices: Mapping[str, float], catalogue: "Catalogue", used: Iterable[str]) -> dict[str, float]:
     """Return the prices by chip id, and say which of them are of none of the chips `used`.
 
     Raises InvalidRequest for a chip that is not known, or that two names stand for.

@@ -11,9 +11,7 @@ from bench.cli.prices import by_chip, price_option
 from bench.errors import InvalidRequest, RecordError
 
 if TYPE_CHECKING:
-    from bench.analysis.project import Projected
     from bench.analysis.source import Source
-    from bench.analysis.steps import InUse
     from bench.published.models import Model
 
 # As bench.workloads has them.
@@ -52,8 +50,8 @@ def command(
     """Carry measured rates over to a chip that was not measured.
 
     Each rate is scaled by what is published of both chips: FLOP per clock, clock, memory bandwidth,
-    multiprocessors and power. It comes with a range, and with what limits it there. A chip that lost arithmetic but
-    no memory, as the H20 did, loses much of some products and nothing of others.
+    multiprocessors and power. It comes with a range, and with what limits it there. A chip that lost arithmetic
+    but no memory, as the H20 did, loses much of some products and nothing of others.
 
     \b
     Examples:
@@ -61,7 +59,8 @@ def command(
       chipbench project --from latest --to h20 --workload llm --model deepseek-r1
       chipbench project --from published:h100 --to h20 --price h100=2.99 --price h20=1.10
     """  # noqa: D301 - \b is Click's mark for a block to keep
-    from bench.analysis.project import project  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.in_use import projected_in_use  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.project import project  # noqa: PLC0415
     from bench.analysis.source import source_of  # noqa: PLC0415
     from bench.report.project import project_view  # noqa: PLC0415
 
@@ -81,8 +80,8 @@ def command(
     found = project(_measured_for(source_of(side), workload), chip)
     used = [chip.id, *([side.chip.id] if side.chip else [])]
     prices = by_chip(options["prices"], catalogue, used)
-    uses = [] if model is None else _in_use(model, found, prices)
-    show(project_view(found, prices, model, uses), options["format_name"])
+    pair = None if model is None else projected_in_use(model, found, prices)
+    show(project_view(found, prices, model, pair), options["format_name"])
 
 
 def _model(name: str, specs_dir: Path | None) -> "Model":
@@ -103,18 +102,3 @@ def _measured_for(source: "Source", workload: str | None) -> "Source":
         raise RecordError(message + f"'chipbench run --workload {workload}' measures it")
     left = tuple(one for one in source.left_out if workload in of.get(one.cell, plain))
     return source._replace(observed=wanted, left_out=left)
-
-
-def _in_use(model: "Model", found: "Projected", prices: dict[str, float]) -> "list[InUse]":
-    """Return the steps of a model on the target, as projected, and on the source, as measured."""
-    from bench.analysis.steps import InUse, by_cells, fastest, measured_in_use  # noqa: PLC0415 - as above
-    from bench.workloads.llm import STEPS  # noqa: PLC0415
-
-    source, target = found.source.side, found.target
-    watts = next((one.target.watts for one in found.cells if one.target.watts), None)
-    times = by_cells(model, fastest({one.source.cell: one.seconds for one in found.cells}))
-    projected = InUse(
-        target.id, "projected", times, dict.fromkeys(STEPS, watts) if watts else {}, prices.get(target.id)
-    )
-    measured = measured_in_use(model, source)
-    return [projected, measured._replace(usd_per_hour=prices.get(source.chip.id if source.chip else ""))]

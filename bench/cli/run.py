@@ -314,6 +314,7 @@ def _report(outcomes: "list[Outcome]", options: dict[str, Any], catalogue: "Cata
         seconds=seconds,
         interrupted=last.stopped_by is not None,
         best_only=options["library"] == _BEST,
+        model=_model(options | {"model": outcomes[0].header.plan.model}),
     )
     show(run_view(run, own, [catalogue.resolve(name).chip for name in catalogue.context]), options["format_name"])
     for path in paths:

@@ -182,6 +182,7 @@ class Catalogue:
         self.aliases: dict[str, str] = {}
         self._alias_files: dict[str, Path] = {}
         self.context: tuple[str, ...] = ()
+        self.in_use: tuple[str, ...] = ()
         self._chips: dict[str, Chip] = {}
         for folder in folders:
             self._add(folder)
@@ -197,6 +198,7 @@ class Catalogue:
             self.aliases |= {alias.lower(): chip_id for alias, chip_id in raw.aliases.items()}
             self._alias_files |= dict.fromkeys((alias.lower() for alias in raw.aliases), path)
             self.context = tuple(raw.context.get("chips", self.context))
+            self.in_use = tuple(raw.context.get("in_use", self.in_use))
 
     @property
     def ids(self) -> list[str]:

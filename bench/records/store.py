@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -246,12 +246,22 @@ class Latest(NamedTuple):
 
 def latest(results: Path) -> Latest:
     """Return the newest measured record below `results`; replayed and simulated ones never count."""
+    found = newest(record_paths(results))
+    if found is None:
+        message = f"{results}: no measured record here; {_HOW_TO_MAKE_ONE}"
+        raise RecordError(message)
+    return found
+
+
+def newest(paths: Sequence[Path], wanted: Callable[[Header], bool] = lambda _: True) -> Latest | None:
+    """Return the last of some records, old to new, that was measured and whose header is `wanted`, if any is."""
     skipped: list[RecordError] = []
-    for path in reversed(record_paths(results)):
+    for path in reversed(paths):
         try:
-            if read_header(path).origin == "measured":
-                return Latest(path, tuple(skipped))
+            header = read_header(path)
         except RecordError as error:
             skipped.append(error)
-    message = f"{results}: no measured record here; {_HOW_TO_MAKE_ONE}"
-    raise RecordError(message)
+        else:
+            if header.origin == "measured" and wanted(header):
+                return Latest(path, tuple(skipped))
+    return None

@@ -1,29 +1,36 @@
 """The view of one chip's story: what was cut, the arithmetic, every rule, how near, when, and how sure."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from bench.analysis.explain import Story
 from bench.analysis.export_rule import Verdict
+from bench.analysis.in_use import ModelInUse
 from bench.published.conditions import Flag
 from bench.published.rules import Rule
 from bench.report.chips import LEGEND, common_unit, figure_text
 from bench.report.explained_data import story_document, verdict_records
 from bench.report.explained_numbers import headroom, nearest_line, performance, performance_text
 from bench.report.explained_sources import References, timeline, uncertain
+from bench.report.steps import in_use_sections, steps_document
 from bench.report.verdict_texts import in_force_text, margin_text, rule_note, rule_text, verdict_text
 from bench.report.view import Column, Section, View, significant
 
 DISCLAIMER: Final = "This is arithmetic on published figures, not legal advice."
 
 
-def explained(story: Story) -> View:
-    """Return the story of a chip in sections, its verdicts as records, and all of it as data."""
+def explained(story: Story, in_use: Sequence[ModelInUse] = ()) -> View:
+    """Return the story of a chip in sections, its verdicts as records, and all of it as data.
+
+    `in_use` are language models' steps on the chip beside others.
+    """
     when = f" on {story.day}" if story.day else ""
     title = f"A design that does not exist: what the export rules say{when}"
     if story.chip is not None:
         title = f"{story.chip.name} ({story.chip.id}): what was cut, and what the export rules say{when}"
     references = References()
-    sections = [_short(story), _cut(story), performance(story, references), _rules(story), headroom(story)]
+    sections = [_short(story), _cut(story), *in_use_sections(in_use)]
+    sections += [performance(story, references), _rules(story), headroom(story)]
     sections += [
         timeline(story, references),
         uncertain(story, references),
@@ -35,9 +42,15 @@ def explained(story: Story) -> View:
         columns=(),
         rows=(),
         records=verdict_records(story),
-        document=story_document(story),
+        document={**story_document(story), "in_use": [_in_use_document(one) for one in in_use]},
         sections=[section for section in sections if section],
     )
+
+
+def _in_use_document(one: ModelInUse) -> dict[str, Any]:
+    """Return one model's steps: by the sheets, and from each record as projected and as measured."""
+    records = [steps_document(one.model, pair)["chips"] for pair in one.pairs]
+    return {**steps_document(one.model, one.sheets), "from_records": records}
 
 
 def _short(story: Story) -> Section:

@@ -8,14 +8,17 @@ import msgspec
 from bench.analysis.estimates import (
     Estimate,
     Ratio,
+    drawn_power,
     over_processes,
     peak_at_clock,
     pooled_cells,
     published_peak,
     ratio,
 )
+from bench.analysis.steps import InUse, measured_in_use
 from bench.devices.base import Telemetry
 from bench.published.chips import Chip
+from bench.published.models import Model
 from bench.records.record import Header, Reading
 from bench.report.columns import (
     HOST_LIMITED,
@@ -27,6 +30,7 @@ from bench.report.columns import (
     ratio_text,
 )
 from bench.report.measured_notes import notes
+from bench.report.steps import with_steps
 from bench.report.view import Column, View, percent
 from bench.report.wording import failure
 from bench.units import format_si
@@ -40,7 +44,8 @@ _CPU_VERSIONS: Final = {"numpy": "NumPy", "blas": ""}
 class Run(NamedTuple):
     """What there is to show of a run: one list of readings per process, in the files `paths`.
 
-    With `best_only`, of the libraries that computed the same cell the fastest is shown.
+    With `best_only`, of the libraries that computed the same cell the fastest is shown. `model` is the one whose
+    products were measured.
     """
 
     header: Header
@@ -49,6 +54,14 @@ class Run(NamedTuple):
     seconds: float
     interrupted: bool
     best_only: bool = False
+    model: Model | None = None
+
+    def products(self, cell: Cell) -> str:
+        """Return what of the model a product is, as 'o' or 'q_a'; nothing without a model."""
+        if self.model is None or cell.shape is None:
+            return ""
+        of = [one for one in self.model.matmuls if (one.n, one.k) == (cell.shape.n, cell.shape.k)]
+        return ", ".join(dict.fromkeys(one.name for one in of))
 
 
 class Shown(NamedTuple):
@@ -88,8 +101,8 @@ def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
     found = _found(run)
     shown = [one for one in found if one.best or not run.best_only]
     against = [*([own_chip] if own_chip else []), *(chip for chip in context if chip != own_chip)]
-    columns = _columns(shown, own_chip, against)
-    return View(
+    columns = _columns(run, shown, own_chip, against)
+    view = View(
         title=_title(run),
         columns=[column for column, _ in columns],
         rows=[[texts[index] for _, texts in columns] for index in range(len(shown))],
@@ -103,6 +116,22 @@ def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
             own_chip,
         ),
     )
+    return view if run.model is None else with_steps(view, run.model, _in_use(run, run.model, rates_of(shown)))
+
+
+def rates_of(shown: Sequence[Shown]) -> dict[Cell, Estimate]:
+    """Return the rates of the cells that have one."""
+    return {one.cell: one.rate for one in shown if one.rate is not None}
+
+
+def _in_use(run: Run, model: Model, rates: Mapping[Cell, Estimate]) -> InUse:
+    """Return the steps of a model as this run measured them."""
+    device = run.header.device
+    powers: dict[Cell, list[float | None]] = {}
+    for reading in (reading for process in run.processes for reading in process if reading.cell in rates):
+        powers.setdefault(reading.cell, []).append(drawn_power(reading))
+    watts = {cell: mean for cell, some in powers.items() if (mean := over_processes(some)) is not None}
+    return measured_in_use(model, device.chip or device.name, run.header.origin, rates, watts)
 
 
 def _found(run: Run) -> list[Shown]:
@@ -124,10 +153,11 @@ def _found(run: Run) -> list[Shown]:
 
 
 def _columns(
-    shown: Sequence[Shown], own_chip: Chip | None, against: Sequence[Chip]
+    run: Run, shown: Sequence[Shown], own_chip: Chip | None, against: Sequence[Chip]
 ) -> list[tuple[Column, list[str]]]:
     """Return each column with its texts; those that have nothing to say here are left out."""
     columns = [
+        *([(Column("product", width=30), [run.products(one.cell) for one in shown])] if run.model else []),
         *cell_texts([one.cell for one in shown]),
         (Column("rate", "right"), [_rate(one) for one in shown]),
         (Column("95 % interval"), [_interval(one) for one in shown]),
@@ -227,6 +257,7 @@ def _record(run: Run, one: Shown) -> dict[str, Any]:
     return {
         "origin": run.header.origin,
         "device": run.header.device.name,
+        **({"product": run.products(cell)} if run.model else {}),
         **cell_columns(cell),
         **rate_columns(one.rate),
         "unit": cell.rate_unit,

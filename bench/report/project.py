@@ -5,13 +5,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from bench.analysis.cost import joules_per_peta, usd_per_peta
+from bench.analysis.in_use import Pair
 from bench.analysis.project import Projected, Projection
 from bench.analysis.source import LeftOut
-from bench.analysis.steps import InUse
 from bench.analysis.times import Times
 from bench.published.models import Model
 from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns
-from bench.report.steps import steps_document, steps_sections
+from bench.report.steps import pair_sections, steps_document
 from bench.report.view import Column, Section, View, percent, significant
 from bench.units import format_si
 from bench.workloads.base import STREAMS
@@ -44,15 +44,15 @@ _LIMITS: Final = (
 
 
 def project_view(
-    found: Projected, prices: Mapping[str, float], model: Model | None, uses: Sequence[InUse]
+    found: Projected, prices: Mapping[str, float], model: Model | None = None, pair: Pair | None = None
 ) -> View:
     """Return the projection: its cells, their costs with `prices`, and a model's steps if one was asked for.
 
-    `prices` are USD for an hour, by chip id.
+    `prices` are USD for an hour, by chip id; `pair` are the steps on the target and on the source.
     """
     side, target = found.source.side, found.target
     records = [_record(one, found, prices) for one in found.cells]
-    steps = steps_sections(model, uses) if model else []
+    steps = pair_sections([pair], _title(model), costs=True) if model and pair else []
     return View(
         title=f"{target.name} ({target.id}), projected from {side.label} ({KINDS[side.kind]}, {side.name})",
         columns=(),
@@ -66,16 +66,20 @@ def project_view(
             "target": target.id,
             "cells": records,
             "left_out": [{"cell": one.cell.key, "reason": one.reason} for one in found.left_out],
-            **({"in_use": steps_document(model, uses)} if model else {}),
+            **({"in_use": steps_document(model, pair)} if model and pair else {}),
         },
         sections=[_rates(found), *_costs(found, prices), *steps],
         notes=_notes(found),
     )
 
 
+def _title(model: Model) -> str:
+    return f"{model.name} in {model.weights}"
+
+
 def _rates(found: Projected) -> Section:
     cells = found.cells
-    columns = [
+    columns: list[tuple[Column, list[str]]] = [
         *cell_texts([one.source.cell for one in cells]),
         (Column(f"{found.source.side.label} ({KINDS[found.source.side.kind]})", "right"), [*map(_source, cells)]),
         (Column(f"{found.target.id} (projected)", "right"), [*map(_expected, cells)]),
@@ -94,7 +98,7 @@ def _costs(found: Projected, prices: Mapping[str, float]) -> list[Section]:
         return []
     products = [one for one in found.cells if one.source.cell.operation not in STREAMS]
     label = found.source.side.label
-    columns = [
+    columns: list[tuple[Column, list[str]]] = [
         *cell_texts([one.source.cell for one in products]),
         *_cost(f"USD per PFLOP, {label}", [_usd(prices.get(source), one.source.rate.rate) for one in products]),
         *_cost(f"USD per PFLOP, {target}", [_usd(prices.get(target), one.rates.expected) for one in products]),

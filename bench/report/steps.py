@@ -1,83 +1,145 @@
 """What a model's steps take on several chips, as sections of tables and as data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from bench.analysis.in_use import ModelInUse, Pair
 from bench.analysis.steps import InUse
 from bench.analysis.times import Times
 from bench.published.models import Model
 from bench.report.columns import KINDS
-from bench.report.view import Column, Section, significant
+from bench.report.view import Column, Section, View, significant
 from bench.units import format_si
 from bench.workloads.llm import STEPS, Step
 
+Texts = tuple[Column, list[str]]
 _DIGITS: Final = 3
+_MOST_NAMED: Final = 3
 _WHAT: Final = (
     "a step: the matrix multiplies by the model's weights, one after the other, as if one device held them all; "
     "attention itself, communication and the time between calls are not in it"
 )
-_EXPERTS: Final = "a decode of M is one token of each of M sequences; a prefill of M is a prompt of M tokens"
-_SHEET: Final = "projected by the sheet: at the published peak and bandwidth, so the least that a step can take"
+_STEPS: Final = "decode of M: one token of each of M sequences; prefill of M: a prompt of M tokens"
+_SHEET: Final = (
+    "projected by the sheets alone: at the published peaks and bandwidths, so the least that a step can take"
+)
+_RECORD: Final = (
+    "projected from what was measured on the other chip; 'chipbench project' tells how, product by product"
+)
 _POWER: Final = (
-    "energy at the published board power, the most that it may draw; of a measurement at the power that was drawn"
+    "energy: at the published board power, the most that it may draw; of a measurement at the power that was drawn"
 )
 
 
-def steps_sections(model: Model, uses: Sequence[InUse]) -> list[Section]:
-    """Return the times of a model's steps on each chip, beside the first's, and what they cost."""
+def in_use_sections(found: Iterable[ModelInUse]) -> list[Section]:
+    """Return, for every model, its steps by the sheets of all chips, and those that records tell of."""
+    sections = []
+    for one in found:
+        title = f"What it means in use: {one.model.name} in {one.model.weights}"
+        sections += _sheet_sections(one, title)
+        sections += pair_sections(one.pairs, f"{title}, from records", costs=False) if one.pairs else []
+    told: set[str] = set()
+    return [section._replace(notes=_new(section.notes, told)) for section in sections]
+
+
+def _new(notes: Sequence[str], told: set[str]) -> list[str]:
+    """Return the notes that no section before has told."""
+    new = [note for note in notes if note not in told]
+    told.update(new)
+    return new
+
+
+def with_steps(view: View, model: Model, use: InUse) -> View:
+    """Return a view of measured products with the steps of their model below them."""
+    steps = [step for step in STEPS if use.at(step)]
+    title = f"{model.name} in {use.instead or model.weights}: the steps"
+    products = Section("The products", view.columns, view.rows)
+    told = _section(title, [*_own_columns(use, steps)], [_WHAT, _STEPS, *_missing([use])])
+    sections = [products, told if steps else Section(title, lead=[f"{line}." for line in _missing([use])])]
+    document = {**view.document, "in_use": steps_document(model, [use])}
+    return view._replace(columns=(), rows=(), sections=sections, document=document)
+
+
+def _own_columns(use: InUse, steps: Sequence[Step]) -> list[Texts]:
+    columns = [
+        (Column("step"), [str(step) for step in steps]),
+        _time_column(use, steps),
+        _tokens_column(use, steps),
+    ]
+    joules = [_number(use.joules(step)) for step in steps]
+    return [*columns, (Column("J a token", "right"), joules)] if any(joules) else columns
+
+
+def pair_sections(pairs: Sequence[Pair], title: str, *, costs: bool) -> list[Section]:
+    """Return a model's steps as projected and as measured; with `costs`, or a price, what they cost, too."""
+    uses = [use for pair in pairs for use in _apart(pair)]
     steps = [step for step in STEPS if any(use.at(step) for use in uses)]
+    columns: list[Texts] = [(Column("step"), [str(step) for step in steps])]
+    for pair in pairs:
+        columns += [_time_column(use, steps) for use in _apart(pair)]
+        columns += [_ratio_column(pair.projected, pair.measured, steps)] if len(_apart(pair)) > 1 else []
+    columns += [_tokens_column(use, steps) for use in uses[:1] if len(pairs) == 1]
+    notes = [_WHAT, _STEPS, _RECORD, *_missing(uses)]
+    found = [_section(title, columns, notes)] if steps else [Section(title, lead=_missing(uses))]
+    return [*found, *_costs(uses, steps, f"{title}, energy and money")] if costs or _priced(uses) else found
+
+
+def _apart(pair: Pair) -> list[InUse]:
+    """Return what is to be shown of a pair: of a chip's own record only what was measured."""
+    return [pair.measured] if pair.projected.label == pair.measured.label else [*pair]
+
+
+def _sheet_sections(one: ModelInUse, title: str) -> list[Section]:
+    uses = one.sheets
+    steps = [step for step in STEPS if uses[0].at(step)]
     if not steps:
-        return []
-    return [_times(model, uses, steps), *_costs(model, uses, steps)]
+        return [Section(title, lead=[f"{line}." for line in _missing(uses[:1])])]
+    columns = [
+        (Column("step"), [str(step) for step in steps]),
+        *(_time_column(use, steps) for use in uses if any(map(use.at, steps))),
+        *(_ratio_column(uses[0], use, steps) for use in uses[1:] if any(map(use.at, steps))),
+        _tokens_column(uses[0], steps),
+    ]
+    ratio = [f"÷: how fast {uses[0].label} is beside another; above 1 it is the faster one"] if uses[1:] else []
+    sections = [_section(title, columns, [_WHAT, _STEPS, _SHEET, *ratio, *_missing(uses)])]
+    return [*sections, *_costs(uses, steps, f"{title}, energy and money")] if _priced(uses) else sections
 
 
-def _times(model: Model, uses: Sequence[InUse], steps: Sequence[Step]) -> Section:
-    first = uses[0]
-    columns = [(Column("step"), [str(step) for step in steps])]
-    columns += [(Column(_head(use), "right"), [_time(use.at(step)) for step in steps]) for use in uses]
-    columns += [(Column(f"{first.label} ÷ {use.label}", "right"), _speeds(first, use, steps)) for use in uses[1:]]
-    columns.append((Column(f"tokens/s on {first.label}", "right"), [_tokens(first, step) for step in steps]))
-    sheet = [_SHEET] if any(_is_sheet(use) for use in uses) else []
-    ratio = f"÷: how fast {first.label} is beside another; above 1 it is the faster one" if len(uses) > 1 else ""
-    return _section(
-        f"{model.name} in {model.weights}: time of a step",
-        columns,
-        [_WHAT, _EXPERTS, *([ratio] if ratio else []), *sheet, *_missing(uses)],
-    )
+def _priced(uses: Iterable[InUse]) -> bool:
+    return any(use.usd_per_hour is not None for use in uses)
 
 
-def _costs(model: Model, uses: Sequence[InUse], steps: Sequence[Step]) -> list[Section]:
-    columns = [(Column("step"), [str(step) for step in steps])]
+def _costs(uses: Sequence[InUse], steps: Sequence[Step], title: str) -> list[Section]:
+    columns: list[Texts] = [(Column("step"), [str(step) for step in steps])]
     columns += [
-        (Column(f"J a token, {use.label}", "right"), [_number(use.joules(step)) for step in steps])
+        (Column(f"J a token, {_head(use)}", "right"), [_number(use.joules(step)) for step in steps])
         for use in uses
         if any(use.joules(step) for step in steps)
     ]
     columns += [
-        (Column(f"USD per million tokens, {use.label}", "right"), [_number(use.usd(step)) for step in steps])
+        (Column(f"USD per million tokens, {_head(use)}", "right"), [_number(use.usd(step)) for step in steps])
         for use in uses
         if use.usd_per_hour is not None
     ]
     if len(columns) == 1:
         return []
-    prices = [f"{use.label} at {use.usd_per_hour:g} USD an hour" for use in uses if use.usd_per_hour is not None]
-    notes = [_POWER, *([f"prices as given: {'; '.join(prices)}"] if prices else [])]
-    return [_section(f"{model.name} in {model.weights}: energy and money", columns, notes)]
+    prices = dict.fromkeys(
+        f"{use.label} at {use.usd_per_hour:g} USD an hour" for use in uses if use.usd_per_hour is not None
+    )
+    return [_section(title, columns, [_POWER, *([f"prices as given: {'; '.join(prices)}"] if prices else [])])]
 
 
-def _section(title: str, columns: Sequence[tuple[Column, list[str]]], notes: Sequence[str]) -> Section:
+def _section(title: str, columns: Sequence[Texts], notes: Sequence[str]) -> Section:
     rows = [[texts[index] for _, texts in columns] for index in range(len(columns[0][1]))]
     return Section(title, [column for column, _ in columns], rows, notes=notes)
 
 
-def _is_sheet(use: InUse) -> bool:
-    return use.kind == "projected" and all(
-        one.seconds.slow == one.seconds.fast for one in use.times if one.seconds is not None
-    )
-
-
 def _head(use: InUse) -> str:
     return f"{use.label} ({KINDS[use.kind]})"
+
+
+def _time_column(use: InUse, steps: Sequence[Step]) -> Texts:
+    return Column(_head(use), "right"), [_time(use.at(step)) for step in steps]
 
 
 def _time(seconds: Times | None) -> str:
@@ -90,36 +152,41 @@ def _time(seconds: Times | None) -> str:
     return f"{text} ({' … '.join(ends)})"
 
 
-def _speeds(first: InUse, use: InUse, steps: Sequence[Step]) -> list[str]:
-    found = []
+def _ratio_column(first: InUse, use: InUse, steps: Sequence[Step]) -> Texts:
+    texts = []
     for step in steps:
         mine, its = first.at(step), use.at(step)
-        found.append(f"{significant(its.expected / mine.expected, _DIGITS)}×" if mine and its else "")
-    return found
+        texts.append(f"{significant(its.expected / mine.expected, _DIGITS)}×" if mine and its else "")
+    return Column(f"{first.label} ÷ {use.label}", "right"), texts
 
 
-def _tokens(use: InUse, step: Step) -> str:
-    seconds = use.at(step)
-    return "" if seconds is None else significant(step.tokens / seconds.expected, _DIGITS)
+def _tokens_column(use: InUse, steps: Sequence[Step]) -> Texts:
+    texts = []
+    for step in steps:
+        seconds = use.at(step)
+        texts.append("" if seconds is None else significant(step.tokens / seconds.expected, _DIGITS))
+    return Column(f"tokens/s, {use.label}", "right"), texts
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else significant(value, _DIGITS)
 
 
-def _missing(uses: Sequence[InUse]) -> list[str]:
-    """Say of which steps something was not measured, or is not published."""
+def _missing(uses: Iterable[InUse]) -> list[str]:
+    """Say of which steps something is not known, and where another format stands for the model's."""
     found = []
     for use in uses:
-        lacking = {name: None for one in use.times if one.seconds is None for name in one.missing}
+        if use.instead:
+            found.append(f"{_head(use)}: {use.instead} stands for the model's own format, weights too")
+        lacking = list({name: None for one in use.times if one.seconds is None for name in one.missing})
         if lacking:
-            some = ", ".join(list(lacking)[:3])
-            more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-            found.append(f"{use.label}: nothing is known of {some}{more}, so that steps with these have no time")
+            some = ", ".join(lacking[:_MOST_NAMED])
+            more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
+            found.append(f"{_head(use)}: nothing is known of {some}{more}, so steps with them have no time")
     return found
 
 
-def steps_document(model: Model, uses: Sequence[InUse]) -> dict[str, Any]:
+def steps_document(model: Model, uses: Iterable[InUse]) -> dict[str, Any]:
     """Return the steps of a model for JSON: seconds, tokens per second, joules and USD of each chip."""
     return {
         "model": model.id,
@@ -130,6 +197,7 @@ def steps_document(model: Model, uses: Sequence[InUse]) -> dict[str, Any]:
             {
                 "label": use.label,
                 "kind": use.kind,
+                "dtype": use.instead or model.weights,
                 "usd_per_hour": use.usd_per_hour,
                 "steps": [_step_document(use, step) for step in STEPS],
             }

@@ -1,0 +1,60 @@
+"""`chipbench plot`: pictures of what the other commands show in tables, a subcommand for each kind."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
+
+import click
+
+from bench.cli.main import LazyGroup
+from bench.cli.options import CONTEXT
+
+# A new kind is a line here and its command's file; the help stands here too, so that `--help` imports no kind.
+KINDS: Final = MappingProxyType(
+    {"roofline": ("bench.cli.plots.roofline", "Draw what limits products: memory or arithmetic.")}
+)
+SUFFIXES: Final = (".svg", ".png", ".pdf")  # as bench.report.plots.style has them
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class _PlotGroup(LazyGroup):
+    """The kinds of pictures, each imported when it is asked for."""
+
+    rooms = KINDS
+
+
+@click.group("plot", cls=_PlotGroup, context_settings=CONTEXT)
+def command() -> None:
+    """Draw a picture of records and chips, as SVG, PNG or PDF.
+
+    \b
+    Example:
+      chipbench plot roofline h20 h100 -o roofline.svg
+    """  # noqa: D301 - \b is Click's mark for a block to keep
+
+
+def _with_suffix(_ctx: click.Context, _parameter: click.Parameter, file: Path) -> Path:
+    if file.suffix.lower() not in SUFFIXES:
+        message = f"{str(file)!r}: the name of a picture ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise click.BadParameter(message)
+    return file
+
+
+def picture_options(function: _F) -> _F:
+    """Give a kind of picture the options that all have: where to save it, and whether it may replace a file."""
+    for option in (
+        click.option("--force", is_flag=True, help="Replace FILE if it exists."),
+        click.option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            callback=_with_suffix,
+            required=True,
+            help="Where to save the picture; its suffix, .svg, .png or .pdf, says as what.",
+        ),
+    ):
+        function = option(function)
+    return function

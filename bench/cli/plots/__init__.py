@@ -1,0 +1,1 @@
+"""The kinds of pictures that `chipbench plot` draws, a command each."""
