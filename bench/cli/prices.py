@@ -21,7 +21,7 @@ def _priced(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     for value in values:
         name, separator, price = value.partition("=")
         if not separator or not name.strip():
-            message = f"{value!r} is no CHIP=USD, such as h100=2.99"
+            message = f"{value!r} is no CHIP=USD: a chip, and what an hour of it costs, such as 2.99"
             raise click.BadParameter(message)
         if not re.fullmatch(_NUMBER, price, re.ASCII) or not float(price) > 0:
             message = f"{value!r}: {price!r} is no price above 0, in USD for an hour, such as 2.99"
