@@ -13,19 +13,20 @@ A product's call is thought of as the longer of two times, and what comes on top
   calls show that every call takes.
 - **power** bounds the clock, and so arithmetic. What counts are watts (the target's published ones, and those that
   the source drew, or its limit where that held it back) for each FLOP per clock. With fewer than the source had,
-  the rate lies between joules per FLOP that stay as they were (rate ∝ watts) and a clock that does. With more, the
-  clock rises from the one held by at least the cube root of their ratio (power ∝ clock³, as voltage rises with it)
-  and at most by the ratio, and never above the target's clock. Power ∝ clock² stands in the middle. Of a call that
-  memory limits, more bandwidth may be worth nothing if power held the source back: the middle is taken there, too.
+  the rate lies between joules per FLOP that stay as they were (rate ∝ watts) and a clock that does; expected is
+  their geometric middle (power ∝ clock²). With more, joules per FLOP are expected to stay, as far as the target's
+  clock; at the slow end the clock rises only by the cube root (power ∝ clock³, as voltage rises with it). Where
+  memory is the limit, more bandwidth may be worth nothing if power held the source back: the middle is expected.
 
 The range has the slow and the fast end of all that, and a further 3 % either way, by which two units may differ.
 It holds what the model leaves open, and not the error of the measurement. What others published has neither clock
 nor power. Then the source may have been at its power limit, with an efficiency of up to 1, or not, and the range
-holds both: it is wide. A chip projected onto itself is what was measured.
+holds both, and 10 % by which different people's rates differ: it is wide. A chip projected onto itself is what was
+measured.
 
 It assumes one architecture (an SM of the target takes as many cycles, but for its FLOP per clock), libraries that
 choose equally well, and joules per FLOP that do not depend on the chip. Nothing is fitted: every number comes from
-the source's cells or from published figures, but for 20 µs and 3 %, which are measured facts of other cells
+the source's cells or from published figures, but for 20 µs, 3 % and 10 %, which are facts of other measurements
 (results/README.md). How far it is off on pairs of chips that somebody measured is told there, computed by tests.
 Sources: rooflines, Williams et al., CACM 52(4), 2009; waves, NVIDIA's Matrix Multiplication Background User's
 Guide; dynamic power, C·V²·f, Weste and Harris, CMOS VLSI Design, 4th ed., chapter 5.
@@ -36,6 +37,7 @@ from typing import Final, Literal, NamedTuple
 
 from bench.analysis.hardware import Hardware, hardware_of
 from bench.analysis.roofline import format_of
+from bench.analysis.sane import ALLOWANCE
 from bench.analysis.source import SHORT_S, LeftOut, Observed, Own, Source
 from bench.analysis.times import Times
 from bench.analysis.verdict import margins_of
@@ -112,13 +114,15 @@ def _missing(target: Chip, one: Observed) -> str:
 
 def _projection(one: Observed, own: Own, target: Hardware) -> Projection:
     found = _modelled(one, own, target)
-    return found._replace(seconds=_between_units(found.seconds))
+    margin = margins_of("gpu").floor if one.rate.published is None else ALLOWANCE
+    least = 0.0 if one.cell.operation in STREAMS else one.flop / target.boost_peak
+    times = _widened(found.seconds, math.log1p(margin))
+    return found._replace(seconds=times._replace(fast=max(times.fast, min(least, times.expected))))
 
 
-def _between_units(times: Times) -> Times:
-    """Widen a range by what two units, or two processes, differ by; both errors are independent."""
-    unit = math.log1p(margins_of("gpu").floor)
-    slow, fast = (math.hypot(math.log(end / times.expected), unit) for end in (times.slow, times.fast))
+def _widened(times: Times, error: float) -> Times:
+    """Widen a range by an error (of a logarithm) that has nothing to do with what the range is of."""
+    slow, fast = (math.hypot(math.log(end / times.expected), error) for end in (times.slow, times.fast))
     return Times(times.expected * math.exp(slow), times.expected, times.expected / math.exp(fast))
 
 
@@ -232,8 +236,8 @@ def _at_known_clock(one: Observed, busy: float, target: Hardware) -> _Clocked | 
     if not (watts and target.watts):
         return _Clocked(Times(sheet, sheet, boost), by_power=False)
     budget = target.watts / target.per_clock / (watts / here.per_clock)
-    steep, flat = (_CUBE, 1.0) if budget > 1 else (1.0, 0.0)
-    slow, expected, fast = (held / budget**power for power in (steep, _SQUARE, flat))
+    powers = (_CUBE, 1.0, 1.0) if budget > 1 else (1.0, _SQUARE, 0.0)
+    slow, expected, fast = (held / budget**power for power in powers)
     times = Times(max(slow, sheet), max(expected, sheet), max(fast, boost))
     return _Clocked(times, by_power=expected > sheet * _CLEARLY)
 

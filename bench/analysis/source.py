@@ -128,7 +128,7 @@ def _check(side: Side) -> None:
         why = "is a replay; project from the record that it replays"
     elif side.chip is None:
         why = f"{side.name} is no known chip, so there are no published limits to carry its rates over from"
-    elif any("mig" in context.states for context in side.contexts):
+    elif any("mig" in context.states or context.settings.get("mig") == "true" for context in side.contexts):
         why = "was measured on a part of a GPU (MIG), which no published figure is of"
     elif steering:
         why = f"was measured with {', '.join(dict.fromkeys(steering))} set, which steers the libraries"

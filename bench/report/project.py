@@ -9,6 +9,7 @@ from bench.analysis.in_use import Pair
 from bench.analysis.project import Projected, Projection
 from bench.analysis.source import LeftOut
 from bench.analysis.times import Times
+from bench.published.chips import Chip
 from bench.published.models import Model
 from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns
 from bench.report.steps import pair_sections, steps_document
@@ -33,7 +34,10 @@ _RANGE: Final = (
     "the range holds what that leaves open, such as what power does to the clock, and 3 % by which units differ; "
     "not the error of the measurement"
 )
-_WIDE: Final = "what others published tells neither clock nor power, so that the range is wide"
+_WIDE: Final = (
+    "what others published tells neither clock nor power, and different people's rates lie up to 10 % apart, so "
+    "the range is wide"
+)
 _ENERGY: Final = (
     "energy: at the power that was drawn; of the projected chip at its published board power, the most it may draw"
 )
@@ -64,6 +68,7 @@ def project_view(
             "source_kind": side.kind,
             "source_chip": side.chip and side.chip.id,
             "target": target.id,
+            "same_architecture": _architecture(side.chip) == _architecture(target),
             "cells": records,
             "left_out": [{"cell": one.cell.key, "reason": one.reason} for one in found.left_out],
             **({"in_use": steps_document(model, pair)} if model and pair else {}),
@@ -197,11 +202,22 @@ def _notes(found: Projected) -> list[str]:
         notes.append(
             "no bandwidth was measured, so memory counts by its sheet ('chipbench run --workload stream')"
         )
+    architectures = [_architecture(chip) for chip in (found.source.side.chip, found.target)]
+    if architectures[0] != architectures[1]:
+        notes.append(
+            f"of two architectures ({' and '.join(architectures)}): what their libraries reach may differ by more "
+            "than any range here says"
+        )
     if any(one.target.watts is None for one in found.cells):
         notes.append(f"no board power of {found.target.id} is published, so that no power limit is in these rates")
     if any(one.clock is None for one in observed) and found.source.side.is_measured:
         notes.append("of some cells no clock was recorded, so that they are as vague as what others published")
     return [*notes, _LIMITS, *_left_out(found.left_out)]
+
+
+def _architecture(chip: Chip | None) -> str:
+    figure = chip and chip.first_known(("architecture",))
+    return str(figure.value).partition(" (")[0] if figure else "unknown"
 
 
 def _left_out(left: Sequence[LeftOut]) -> list[str]:

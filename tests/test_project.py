@@ -1,0 +1,301 @@
+"""Rates carried over to another chip: what the model must do whatever the numbers, and how far off it is."""
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.analysis.compare import Side
+from bench.analysis.estimates import Estimate
+from bench.analysis.hardware import Hardware, hardware_of
+from bench.analysis.project import Projection, project
+from bench.analysis.sides import side_of_others
+from bench.analysis.source import source_of
+from bench.analysis.steps import by_sheet
+from bench.analysis.tiling import Tiling
+from bench.devices.nvidia.nvml import POWER_CAP
+from bench.errors import InvalidRequest, RecordError
+from bench.published.chips import Catalogue, Chip
+from bench.published.figures import Figure
+from bench.published.measured import read_published_measurements
+from bench.published.models import read_models
+from bench.published.source import shipped_specs
+from bench.units import DTYPES
+from bench.workloads import gemm, stream
+from bench.workloads.base import Cell, Shape
+from bench.workloads.llm import Step
+
+CATALOGUE: Final = Catalogue([shipped_specs()])
+H20, H100, H200, PCIE = (
+    CATALOGUE.chip(f"h{name}") for name in ("20-96gb", "100-sxm5-80gb", "200-sxm-141gb", "100-pcie-80gb")
+)
+OTHERS: Final = read_published_measurements([shipped_specs()])
+BF16: Final = DTYPES["bf16"].figures
+
+
+def product(m: int = 8192, n: int = 8192, k: int = 8192, dtype: str = "bf16") -> Cell:
+    return gemm.cells([dtype], [Shape(m=m, n=n, k=k)], library="cublaslt", l2="rotate")[0]
+
+
+def copy() -> Cell:
+    (made,) = stream.cells(["copy"], 1 << 28, library="kernel")
+    return made
+
+
+def measured(
+    rates: Mapping[Cell, float],
+    clock: float | None = 1.83e9,
+    watts: float | None = None,
+    chip: Chip = H200,
+    caveats: frozenset[str] = frozenset(),
+    **more: Any,  # noqa: ANN401 - of a side
+) -> Side:
+    """Return a side of one process, all of whose cells ran at one clock and drew one power."""
+    return Side(
+        "here",
+        "measured",
+        chip.name,
+        {cell: Estimate(rate, None, (rate,), caveats) for cell, rate in rates.items()},
+        chip=chip,
+        device_kind="gpu",
+        clocks=dict.fromkeys(rates, clock) if clock else {},
+        watts=dict.fromkeys(rates, watts) if watts else {},
+        **more,
+    )
+
+
+def capped(rate: float, clock: float, cell: Cell | None = None, watts: float = 700.0, chip: Chip = H200) -> Side:
+    return measured({cell or product(): rate}, clock, watts, chip, frozenset({POWER_CAP}))
+
+
+def projected(side: Side, target: Chip = H20) -> dict[Cell, Projection]:
+    return {one.source.cell: one for one in project(source_of(side), target).cells}
+
+
+def only(side: Side, target: Chip = H20) -> Projection:
+    (one,) = projected(side, target).values()
+    return one
+
+
+def hardware(chip: Chip, cell: Cell | None = None) -> Hardware:
+    found = hardware_of(chip, (cell or product()).figures)
+    assert found is not None
+    return found
+
+
+def changed(chip: Chip, **factors: float) -> Chip:
+    """Return a chip that does not exist: one whose figures are so many times as large."""
+    figures: dict[str, Figure] = dict(chip.figures)
+    for name, factor in factors.items():
+        figure = figures[name]
+        assert isinstance(figure.value, int | Decimal)
+        figures[name] = figure._replace(value=Decimal(figure.value) * Decimal(factor))
+    return chip._replace(id=f"{chip.id}-changed", figures=figures)
+
+
+class TestItself:
+    @given(rate=st.floats(1e12, 9e14), clock=st.floats(0.5e9, 1.98e9), watts=st.floats(100, 700))
+    @pytest.mark.parametrize("cell", [product(), product(m=1), product(m=256), product(k=64)])
+    def test_a_chip_projected_onto_itself_is_what_was_measured(
+        self, cell: Cell, rate: float, clock: float, watts: float
+    ) -> None:
+        assert only(measured({cell: rate}, clock, watts), H200).rates.expected == pytest.approx(rate)
+
+    def test_a_twin_of_it_at_its_power_limit_holds_the_same_clock(self) -> None:
+        """Nothing but the name differs, so the rate does not, though the clock is far below the sheet's."""
+        assert only(capped(6.75e14, 1.283e9), changed(H200)).rates.expected == pytest.approx(6.75e14)
+
+
+class TestEfficiency:
+    def test_at_half_the_rate_and_the_same_clock_half_is_projected(self) -> None:
+        whole, half = (only(capped(rate, 1.283e9)).rates for rate in (6.75e14, 6.75e14 / 2))
+        assert half.expected == pytest.approx(whole.expected / 2)
+
+    @pytest.mark.parametrize("factor", [0.5, 0.8, 0.95])
+    def test_at_a_lower_rate_and_clock_it_stays(self, factor: float) -> None:
+        """That is what a lower power limit does to the source, and nothing of the target."""
+        before, after = (only(capped(6.75e14 * f, 1.283e9 * f)).rates for f in (1.0, factor))
+        assert after.expected == pytest.approx(before.expected)
+
+    def test_a_source_at_its_power_limit_does_not_drag_a_chip_down_that_is_not(self) -> None:
+        """An H200 at 68 % of its sheet, and 97 % of its peak at the clock it held, makes an H20 a 97 % one."""
+        one = only(capped(6.75e14, 1.283e9))
+        assert one.rates.expected / hardware(H20).peak == pytest.approx(0.974, abs=0.002)
+        assert one.bound_by == "compute"
+        assert one.rates.fast / one.rates.slow < 1.2
+
+    def test_the_fast_end_is_at_the_boost_clock(self) -> None:
+        one, chip = only(capped(6.75e14, 1.283e9)), hardware(H20)
+        assert chip.boost is not None
+        assert chip.sheet_clock is not None
+        assert one.rates.fast / one.rates.expected >= chip.boost / chip.sheet_clock
+
+    def test_no_rate_is_above_the_peak_at_the_boost_clock(self) -> None:
+        one = only(measured({product(): 9.9e14}, 1.6e9))
+        assert one.rates.expected <= hardware(H20).boost_peak * (1 + 1e-9)
+
+
+class TestPower:
+    def test_with_half_the_watts_the_rate_is_between_half_and_the_same(self) -> None:
+        one = only(capped(6e14, 1.2e9), changed(H200, tdp=0.5))
+        assert one.bound_by == "power"
+        assert one.rates.slow == pytest.approx(3e14, rel=0.04)
+        assert one.rates.fast == pytest.approx(6e14, rel=0.04)
+        assert one.rates.expected == pytest.approx(6e14 / math.sqrt(2))
+
+    def test_with_twice_the_watts_it_is_between_the_cube_root_and_twice(self) -> None:
+        """... as long as that is below the target's clock."""
+        one = only(capped(3e14, 0.6e9), changed(H200, tdp=2))
+        assert one.rates.slow == pytest.approx(3e14 * 2 ** (1 / 3), rel=0.04)
+        assert one.rates.expected == pytest.approx(6e14)
+        assert one.rates.fast == pytest.approx(6e14, rel=0.04)
+
+    def test_watts_that_were_drawn_count_where_no_limit_held_it_back(self) -> None:
+        """300 W of 700 leave room for a chip of 350 W, which then is not limited by power."""
+        target = changed(H200, tdp=0.5)
+        assert only(measured({product(): 8e14}, 1.83e9, 300.0), target).bound_by == "compute"
+        assert only(measured({product(): 8e14}, 1.83e9, 690.0), target).bound_by == "power"
+
+    def test_a_call_that_waits_for_memory_needs_no_clock(self) -> None:
+        side = measured({product(m=1): 3.9e12}, 1.8e9, 600.0)
+        assert only(side, changed(H200, tdp=0.5)).rates.expected == pytest.approx(3.9e12)
+
+    @given(share=st.floats(0.02, 0.98), more=st.floats(1, 8), clock=st.floats(0.6e9, 1.98e9))
+    @pytest.mark.parametrize("figure", ["tdp", "memory_bandwidth", "bf16"])
+    @pytest.mark.parametrize("m", [1, 64, 256, 8192])
+    @pytest.mark.parametrize("capped", [False, True])
+    def test_a_chip_with_more_of_something_is_not_projected_slower(
+        self, *, capped: bool, figure: str, m: int, share: float, more: float, clock: float
+    ) -> None:
+        cell = product(m=m)
+        rate = share * cell.flop / hardware(H200, cell).seconds(cell.flop, cell.bytes_moved)
+        side = measured({cell: rate}, clock, 350.0 + clock / 6e6, caveats=frozenset({POWER_CAP} if capped else ()))
+        base, better = (only(side, changed(H20, **{figure: factor})).rates for factor in (1, more))
+        for less, greater in zip(base, better, strict=True):
+            assert greater >= less * (1 - 1e-9)
+
+    @given(
+        rate=st.floats(1e12, 9e14), clock=st.none() | st.floats(0.6e9, 2e9), watts=st.none() | st.floats(50, 900)
+    )
+    @pytest.mark.parametrize("target", CATALOGUE.ids)
+    def test_the_range_holds_what_is_expected(
+        self, target: str, rate: float, clock: float | None, watts: float | None
+    ) -> None:
+        chip = CATALOGUE.chip(target)
+        if hardware_of(chip, BF16) is None:
+            with pytest.raises(InvalidRequest, match=target):
+                project(source_of(measured({product(): rate}, clock, watts)), chip)
+            return
+        for cell in (product(), product(m=8), product(m=300, k=512)):
+            rates = only(measured({cell: rate}, clock, watts), chip).rates
+            assert 0 < rates.slow <= rates.expected <= rates.fast < math.inf
+
+
+class TestMemory:
+    def test_a_copy_follows_the_bandwidth(self) -> None:
+        assert only(measured({copy(): 4.3e12})).rates.expected == pytest.approx(4.3e12 * 4.0 / 4.8)
+
+    def test_what_a_call_takes_beside_its_bytes_stays(self) -> None:
+        """One row by 2048²: 8.4 MB in 1.9 µs at the copy's rate, and 4.1 µs more on any chip."""
+        small = product(1, 2048, 2048)
+        side = measured({copy(): 4.32e12, small: small.flop / 6e-6})
+        moved = small.bytes_moved
+        expected = 6e-6 - moved / 4.32e12 + moved / (4.32e12 * 4.0 / 4.8)
+        one = projected(side)[small]
+        assert one.seconds.expected == pytest.approx(expected)
+        assert one.bound_by == "latency"
+
+    def test_few_rows_that_wait_for_memory_on_one_chip_wait_for_arithmetic_on_the_cut_one(self) -> None:
+        rows = product(m=128)
+        side = measured({product(): 9e14, rows: rows.flop / 40e-6}, 1.8e9)
+        one = projected(side)[rows]
+        assert one.bound_by == "compute"
+        best = 9e14 / (hardware(H200).peak * 1.8e9 / (hardware(H200).sheet_clock or 0))
+        assert one.rates.expected == pytest.approx(hardware(H20).peak * best, rel=0.15)
+
+
+class TestWaves:
+    def test_the_last_wave_of_tiles_is_emptier_on_another_number_of_multiprocessors(self) -> None:
+        """128 tiles are 0.97 of a wave on 132 multiprocessors and 1.64, so two, on 78."""
+        tiling = Tiling(m=128, n=128, split_k=1)
+        shape = Shape(m=256, n=8192, k=8192)
+        assert tiling.tiles(shape) == 128
+        assert tiling.fullness(shape, 132) == pytest.approx(128 / 132)
+        assert tiling.fullness(shape, 78) == pytest.approx(128 / 156)
+        cell = product(256, 8192, 8192)
+        plain = only(capped(5.7e14, 1.242e9, cell))
+        waved = only(capped(5.7e14, 1.242e9, cell)._replace(tilings={cell: tiling}))
+        ratio = (128 / 156) / (128 / 132)
+        assert waved.rates.slow == pytest.approx(plain.rates.slow * ratio, rel=0.03)
+        assert waved.rates.expected == pytest.approx(plain.rates.expected * math.sqrt(ratio))
+
+    @given(m=st.integers(1, 9000), n=st.integers(1, 9000), sms=st.integers(1, 200))
+    def test_a_wave_is_never_more_than_full(self, m: int, n: int, sms: int) -> None:
+        fullness = Tiling(m=128, n=256, split_k=1).fullness(Shape(m=m, n=n, k=1), sms)
+        assert 0 < fullness <= 1
+
+
+class TestOthers:
+    """What others published has neither clock nor power."""
+
+    @staticmethod
+    def rates(source: Chip, target: Chip, dtype: str) -> dict[str, Projection]:
+        side = side_of_others(source, OTHERS[source.id])
+        found = project(source_of(side), target).cells
+        return {one.source.cell.size_text: one for one in found if one.source.cell.dtype_name == dtype}
+
+    def test_the_range_of_the_smaller_h100_holds_what_was_measured_on_it(self) -> None:
+        """495.93 TFLOPS in BF16, at half the power and 0.76 of the peak."""
+        low, _, high = self.rates(H100, PCIE, "bf16")["8192³"].rates
+        assert low < 4.96e14 < high
+        assert high / low > 1.2
+
+    def test_a_source_that_may_have_been_power_limited_leaves_the_efficiency_open(self) -> None:
+        """An H100 at 80.6 % of its sheet: an H20 may do as many per cent, or all."""
+        low, expected, high = self.rates(H100, H20, "bf16")["8192³"].rates
+        assert low <= 0.806 * 1.48e14 <= expected <= 1.386e14 * 1.07
+        assert 1.48e14 <= high <= hardware(H20).boost_peak
+
+    def test_chips_that_differ_in_their_links_only_do_the_same(self) -> None:
+        a100, a800 = CATALOGUE.chip("a100-sxm4-80gb"), CATALOGUE.chip("a800-sxm4-80gb")
+        for one in self.rates(a100, a800, "bf16").values():
+            assert one.rates.expected == pytest.approx(one.source.rate.rate)
+
+
+class TestSheets:
+    """From published figures alone, with nothing measured."""
+
+    @pytest.mark.parametrize(
+        ("step", "ratio"),
+        [(Step(1, prefill=False), 1.19), (Step(256, prefill=False), 1.05), (Step(4096, prefill=True), 0.28)],
+    )
+    def test_what_the_h20_keeps_of_an_h100_depends_on_the_work(self, step: Step, ratio: float) -> None:
+        model = read_models([shipped_specs()]).find("deepseek-r1")
+        h20, h100 = (by_sheet(model, chip).at(step) for chip in (H20, H100))
+        assert h20 is not None
+        assert h100 is not None
+        assert h100.expected / h20.expected == pytest.approx(ratio, abs=0.01)
+
+    def test_of_a_large_product_it_keeps_a_seventh(self) -> None:
+        cell = product()
+        h20, h100 = (hardware(chip).seconds(cell.flop, cell.bytes_moved) for chip in (H20, H100))
+        assert h100 / h20 == pytest.approx(0.1496, abs=0.0005)
+
+
+class TestRefused:
+    def test_a_chip_without_the_format(self) -> None:
+        with pytest.raises(InvalidRequest, match="a100-sxm4-80gb has no fp8"):
+            project(source_of(measured({product(dtype="fp8"): 1e15})), CATALOGUE.chip("a100-sxm4-80gb"))
+
+    def test_a_cell_that_a_cache_or_the_host_bent(self) -> None:
+        for caveat in ("launch_bound", "in_cache"):
+            with pytest.raises(RecordError, match=caveat):
+                source_of(measured({product(): 1e14}, caveats=frozenset({caveat})))
+
+    def test_what_no_chip_stands_behind(self) -> None:
+        with pytest.raises(RecordError, match="no known chip"):
+            source_of(measured({product(): 1e14})._replace(chip=None))
