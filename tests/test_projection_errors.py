@@ -1,5 +1,6 @@
 """Projections against what was measured on the other chip: by others, and by the records committed here."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench.analysis.project import project
 from bench.analysis.sides import measured_side
 from bench.analysis.source import source_of
 from bench.workloads.base import Cell
+from tests.command import chipbench
 from tests.projection_errors import CATALOGUE, PAIRS, cases, table
 
 RESULTS: Final = Path(__file__).resolve().parent.parent / "results"
@@ -89,3 +91,15 @@ def test_ranges_from_what_others_published_hold_what_they_measured() -> None:
     assert mean(case.held for case in every) > 0.9
     assert mean(case.held for case in every if case.dtype != "fp32" and case.size not in {"1024³", "2048³"}) == 1
     assert not any(math.isnan(case.error) for case in every)
+
+
+def test_the_readme_tells_what_the_committed_record_says_of_the_h20() -> None:
+    if not any((RESULTS / "h200-sxm-141gb").glob(f"{RUNS['h200-sxm-141gb']}*.jsonl")):
+        pytest.skip("the records are in the repository only")
+    answer = chipbench("explain", "h20", "--results-dir", RESULTS, "--format", "json")
+    model = next(one for one in json.loads(answer.out)["in_use"] if one["model"] == "deepseek-r1")
+    projected, measured = next(pair for pair in model["from_records"] if pair[1]["label"] == "h200-sxm-141gb")
+    decode, prefill = ([chip["steps"][index]["seconds"] for chip in (projected, measured)] for index in (0, -1))
+    told = " ".join((RESULTS.parent / "README.md").read_text(encoding="utf-8").split())
+    assert f"decode a token in {1000 * decode[0]:.1f} ms and to read 4096 tokens in {prefill[0]:.2f} s" in told
+    assert f"at {decode[1] / decode[0]:.2f} and {prefill[1] / prefill[0]:.2f} of the H200's speed" in told

@@ -84,6 +84,13 @@ def test_the_run_that_it_shows_is_the_record_in_the_test_data() -> None:
     assert shown[1 : len(replayed)] == replayed[1:]
 
 
+def test_lines_that_it_takes_from_an_answer_stand_there(results: Path) -> None:
+    found = re.findall(r"<!-- lines of: (.+) -->\n```\n(.+?)\n```", README, re.DOTALL)
+    assert found
+    for command, lines in found:
+        assert lines in _invoke(command, results)
+
+
 def test_its_command_list_is_that_of_the_help() -> None:
     listed = re.findall(r"^- `chipbench (\w+)`: (.*)$", README, re.MULTILINE)
     assert listed == [(name, text) for name, (_, text) in COMMANDS.items()]
