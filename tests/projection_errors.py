@@ -5,8 +5,11 @@
 
 import sys
 from collections.abc import Iterator
+from itertools import permutations
+from statistics import median
 from typing import Final, NamedTuple
 
+from bench.analysis.hardware import architecture
 from bench.analysis.project import Projection, project
 from bench.analysis.sides import side_of_others
 from bench.analysis.source import source_of
@@ -73,5 +76,20 @@ def _text(case: Case) -> str:
     return f"{projected} : {measured} ({case.error:+.1%}){mark}"
 
 
+def summary() -> str:
+    """Return every pair of chips of one architecture that others measured the same products of, as a table."""
+    lines = ["| from | to | cases | range holds | median error | largest |", "|---|---|---|---|---|---|"]
+    for source, target in permutations(OTHERS, 2):
+        chips = [CATALOGUE.chip(name) for name in (source, target)]
+        found = list(cases(source, target)) if architecture(chips[0]) == architecture(chips[1]) else []
+        if found:
+            errors = sorted((case.error for case in found), key=abs)
+            held = sum(case.held for case in found)
+            middle = median(errors)
+            lines.append(f"| {source} | {target} | {len(found)} | {held} | {middle:+.1%} | {errors[-1]:+.1%} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     sys.stdout.write("\n".join(f"{pair[0]} → {pair[1]}\n\n{table(*pair)}\n" for pair in PAIRS))
+    sys.stdout.write(f"\n{summary()}\n")

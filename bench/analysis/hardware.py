@@ -9,13 +9,14 @@ from bench.workloads.base import BANDWIDTH
 
 
 class Hardware(NamedTuple):
-    """A chip's published limits: `peak` in FLOP/s (dense) and `bandwidth` in byte/s.
+    """A chip's published limits: `peak` in FLOP/s (dense), by its `figure` of that name, `bandwidth` in byte/s.
 
     `per_clock` is FLOP per clock of all its `sms` multiprocessors, `boost` the highest clock in Hz and `watts` the
     board's power; None where nobody published it. `sheet_clock` is the one that the peak stands for.
     """
 
     chip: Chip
+    figure: str
     peak: float
     bandwidth: float
     sms: float | None
@@ -49,6 +50,7 @@ def hardware_of(chip: Chip, figures: Sequence[str]) -> Hardware | None:
     each = value_of(chip, f"{PER_CLOCK}.{peak.figure.name}")
     return Hardware(
         chip=chip,
+        figure=peak.figure.name,
         peak=peak.rate,
         bandwidth=bandwidth.rate,
         sms=sms,
@@ -56,6 +58,12 @@ def hardware_of(chip: Chip, figures: Sequence[str]) -> Hardware | None:
         boost=value_of(chip, "boost_clock"),
         watts=value_of(chip, "tdp"),
     )
+
+
+def architecture(chip: Chip) -> str:
+    """Return the name of a chip's architecture, such as Hopper, without that of its die."""
+    figure = chip.first_known(("architecture",))
+    return str(figure.value).partition(" (")[0] if figure else f"that of {chip.id}"
 
 
 def value_of(chip: Chip, name: str) -> float | None:

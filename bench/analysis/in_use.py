@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.analysis.project import Projected, project
-from bench.analysis.sides import measured_side
+from bench.analysis.sides import Named, side_of_records
 from bench.analysis.source import source_of
 from bench.analysis.steps import InUse, by_cells, by_sheet, fastest, measured_in_use, stands_in
 from bench.errors import InvalidRequest, RecordError
 from bench.published.chips import Chip
 from bench.published.models import Model
 from bench.records.record import Header
-from bench.records.store import newest, record_paths
+from bench.records.store import group_of, newest, record_paths
 from bench.workloads.llm import STEPS
 
 Prices = Mapping[str, float]
@@ -34,30 +34,59 @@ class ModelInUse(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What models do on a chip, and why some records could not be used."""
+    """What models do on a chip, and what there is to say of the records that were used, or could not be."""
 
     models: tuple[ModelInUse, ...]
-    skipped: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def in_use(chip: Chip, others: Sequence[Chip], models: Sequence[Model], results: Path, prices: Prices) -> Found:
     """Return the steps of `models` on a chip beside `others`.
 
-    Records are the newest that `run --workload llm` made of each model on each of the chips below `results`; the
-    chip's own stands as measured. `prices` are USD for an hour, by chip id.
+    Records are those of the newest run of `run --workload llm` of each model on each of the chips below `results`;
+    the chip's own stands as measured. `prices` are USD for an hour, by chip id.
     """
-    found, skipped = [], []
+    found, notes = [], []
     for model in models:
+        records = [_records(results / other.id, model, other) for other in (chip, *others)]
+        notes += [note for one in records for note in one.notes]
         pairs = []
-        for other in (chip, *others):
-            pair = _pair(chip, other, model, results, prices)
-            if isinstance(pair, str):
-                skipped.append(pair)
-            elif pair is not None:
-                pairs.append(pair)
+        for side in [one.named.side for one in records if one.named is not None]:
+            try:
+                pairs.append(projected_in_use(model, project(source_of(side), chip), prices))
+            except RecordError as error:
+                notes.append(f"not used: {error}")
+            except InvalidRequest:
+                continue  # without the format this chip has no steps of the model, which the sheets say already
         sheets = (by_sheet(model, one)._replace(usd_per_hour=prices.get(one.id)) for one in (chip, *others))
         found.append(ModelInUse(model, tuple(sheets), tuple(pairs)))
-    return Found(tuple(found), tuple(skipped))
+    return Found(tuple(found), tuple(dict.fromkeys(notes)))
+
+
+class _Records(NamedTuple):
+    """What was measured of a model on a chip, None if nothing was, and what there is to say of the records."""
+
+    named: Named | None
+    notes: tuple[str, ...] = ()
+
+
+def _records(folder: Path, model: Model, chip: Chip) -> _Records:
+    """Return the newest measurement of a model on a chip, with the other processes of its run."""
+
+    def wanted(header: Header) -> bool:
+        return (header.plan.workload, header.plan.model, header.device.chip) == ("llm", model.id, chip.id)
+
+    if not any(folder.rglob("*.jsonl")):
+        return _Records(None)
+    path, unreadable = newest(record_paths(folder), wanted)
+    skipped = [f"skipped: {error}" for error in unreadable]
+    if path is None:
+        return _Records(None, tuple(skipped))
+    try:
+        named = side_of_records(group_of(path), chip.id, lambda _: chip)
+    except RecordError as error:
+        return _Records(None, (*skipped, f"not used: {error}"))
+    return _Records(named, (*skipped, *named.notes))
 
 
 def projected_in_use(model: Model, found: Projected, prices: Prices) -> Pair:
@@ -69,23 +98,6 @@ def projected_in_use(model: Model, found: Projected, prices: Prices) -> Pair:
     power = dict.fromkeys(STEPS, watts) if watts else {}
     measured = measured_in_use(model, side.label, side.kind, side.estimates, side.watts)
     return Pair(
-        InUse(target.id, "projected", times, power, prices.get(target.id), instead),
+        InUse(target.id, "projected", times, power, prices.get(target.id), instead, basis=side.label),
         measured._replace(usd_per_hour=prices.get(side.chip.id if side.chip else "")),
     )
-
-
-def _pair(chip: Chip, other: Chip, model: Model, results: Path, prices: Prices) -> Pair | str | None:
-    """Return what the newest record of a model on `other` says of `chip`, or why it cannot be used."""
-
-    def wanted(header: Header) -> bool:
-        return header.plan.workload == "llm" and header.plan.model == model.id
-
-    folder = results / other.id
-    found = newest(record_paths(folder), wanted) if any(folder.rglob("*.jsonl")) else None
-    if found is None:
-        return None
-    try:
-        side = measured_side(str(found.path), results, lambda _: other).side._replace(label=other.id)
-        return projected_in_use(model, project(source_of(side), chip), prices)
-    except (RecordError, InvalidRequest) as error:
-        return f"{found.path} is not used: {error}"

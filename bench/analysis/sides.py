@@ -42,7 +42,14 @@ def measured_side(name: str, results: Path, chip_of: ChipOf, suggested: Sequence
         message = "an empty name stands for nothing (an unset variable?); give a record, a folder or a chip"
         raise InvalidRequest(message)
     paths, notes = _paths(name, results, suggested)
-    label = Path(name).name if Path(name).is_file() else name
+    return side_of_records(paths, Path(name).name if Path(name).is_file() else name, chip_of, notes)
+
+
+def side_of_records(paths: Sequence[Path], label: str, chip_of: ChipOf, notes: Sequence[str] = ()) -> Named:
+    """Return the side of some record files, pooled; `notes` say how they were found.
+
+    Raises RecordError if none can be read, or they are of several devices.
+    """
     with no_gc():
         pool = _pooled(paths)
         side = pool.side(label, chip_of)

@@ -1,8 +1,9 @@
 """What a side shows that can be carried over to another chip: its products and copies, and what limited them."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from bench.analysis.compare import Side, reading_order
@@ -17,6 +18,17 @@ from bench.workloads.base import STREAMS, Cell
 
 # A call so short is mostly what any call costs beside its work: 6 to 8 µs on an H100 and H200 (results/README.md).
 SHORT_S: Final = 20e-6
+
+
+# Why a cell is left out, where a code tells it.
+REASONS: Final = MappingProxyType(
+    {
+        "failed": "it failed its check",
+        "launch_bound": "the host set its rate",
+        "in_cache": "a cache held its operands",
+        "unusual": "its data are not normal, or it was a burst, or measured beside other devices",
+    }
+)
 
 
 class Observed(NamedTuple):
@@ -63,15 +75,20 @@ class Own(NamedTuple):
     """What all of a source's cells show together.
 
     `memory_share` is the best bandwidth as a share of the published one, None if nothing that memory limits was
-    measured; `efficiency` the best of each format, of the peak at the clock held and of full multiprocessors;
-    `rest` the seconds that a short call takes beside its work, 0 if there was none. `tile_rows` are the heights of
-    tiles that the library was seen to choose.
+    measured; `best` the most efficient product of each format, of those that arithmetic limits; `rest` the seconds
+    that a short call takes beside its work, 0 if there was none. `tile_rows` are the heights of tiles that the
+    library was seen to choose.
     """
 
     memory_share: float | None
-    efficiency: Mapping[Format, float]
+    best: Mapping[Format, Observed]
     rest: float
     tile_rows: frozenset[int] = frozenset()
+
+    @property
+    def share(self) -> float:
+        """The share of a published bandwidth to count with."""
+        return self.memory_share or 1.0
 
     def padded(self, rows: int) -> float:
         """Return by how much whole tiles cover more than so many rows, by the tiles that fit them best."""
@@ -112,7 +129,8 @@ def source_of(side: Side) -> Source:
             if key not in observed or found.rate.rate > observed[key].rate.rate:
                 observed[key] = found
     if not observed:
-        why = "; ".join(dict.fromkeys(f"{one.cell.label}: {one.reason}" for one in left)) or "it holds no rate"
+        every = dict.fromkeys(f"{one.cell.label}: {REASONS.get(one.reason, one.reason)}" for one in left)
+        why = "; ".join(every) or "it holds no rate"
         message = f"{side.label}: nothing in it can be carried over to another chip: {why}"
         raise RecordError(message)
     ones = tuple(observed.values())
@@ -173,31 +191,26 @@ def _held_at(side: Side, cell: Cell, rate: Estimate) -> float | None:
 
 
 def _own(observed: Sequence[Observed]) -> Own:
-    shares = [
-        one.moved / one.seconds / one.hardware.bandwidth
-        for one in observed
-        if one.cell.operation in STREAMS or one.memory(1.0) > one.arithmetic
-    ]
+    shares = [one.moved / one.seconds / one.hardware.bandwidth for one in observed if _is_memory_bound(one)]
     share = min(1.0, max(shares)) if shares else None
     short = [
         one.seconds - max(one.arithmetic, one.memory(share or 1.0))
         for one in observed
-        if one.seconds < SHORT_S and one.cell.shape is not None and one.cell.operation not in STREAMS
+        if one.seconds < SHORT_S and one.cell.shape is not None
     ]
+    best: dict[Format, Observed] = {}
+    for one in observed:
+        of = format_of(one.cell)
+        if of is not None and one.arithmetic >= one.memory(share or 1.0):
+            best[of] = max(best.get(of, one), one, key=lambda product: product.arithmetic / product.seconds)
     return Own(
         memory_share=share,
-        efficiency=dict(_best(observed, share or 1.0)),
+        best=best,
         rest=max(0.0, median(short)) if short else 0.0,
         tile_rows=frozenset(one.tiling.m for one in observed if one.tiling is not None),
     )
 
 
-def _best(observed: Sequence[Observed], share: float) -> Iterator[tuple[Format, float]]:
-    """Yield the best efficiency of each format, of the products that arithmetic limits."""
-    found: dict[Format, float] = {}
-    for one in observed:
-        of = format_of(one.cell)
-        if of is not None and one.arithmetic >= one.memory(share):
-            found[of] = max(found.get(of, 0.0), one.arithmetic / one.seconds)
-    for of, value in found.items():
-        yield of, min(1.0, value)
+def _is_memory_bound(one: Observed) -> bool:
+    """Whether its bytes took most of a call's time, even at the published bandwidth: its rate is the memory's."""
+    return one.cell.operation in STREAMS or one.memory(1.0) > max(one.arithmetic, one.seconds / 2)

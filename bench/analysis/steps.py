@@ -4,13 +4,15 @@ A step is a prefill or a decode as bench.workloads.llm has them: one call of eac
 between them, without attention, and as if one device held all weights.
 """
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bench.analysis.compare import Kind
 from bench.analysis.cost import joules_per_token, usd_per_million_tokens
 from bench.analysis.estimates import Estimate
 from bench.analysis.hardware import hardware_of, value_of
+from bench.analysis.roofline import BENT, is_usual
 from bench.analysis.times import Times, total
 from bench.published.chips import Chip
 from bench.published.models import Model
@@ -18,11 +20,12 @@ from bench.units import DTYPES
 from bench.workloads.base import Cell, Shape
 from bench.workloads.llm import STEPS, Product, Step, products
 
+SHEET: Final = "sheet"
 SecondsOf = Callable[[Product], Times | None]
 
 
 class StepTime(NamedTuple):
-    """The seconds of one step; None if those of the products `missing` are not known."""
+    """The seconds of one step; None if those of the products, or formats, `missing` are not known."""
 
     step: Step
     seconds: Times | None
@@ -34,7 +37,9 @@ class InUse(NamedTuple):
 
     `watts` are what is counted as its power: of a measurement what was drawn (by step), else the published board
     power, which is the most that it may draw. `usd_per_hour` is the user's price, None if none was given, and
-    `instead` the format that was measured in place of the model's, None if that was.
+    `instead` the format that was measured in place of the model's, None if that was. `devices` are how many hold
+    the weights, None where nobody published their memory. `basis` is what a projection rests on: SHEET, or the
+    label of what was measured; "" of a measurement.
     """
 
     label: str
@@ -43,15 +48,17 @@ class InUse(NamedTuple):
     watts: Mapping[Step, float]
     usd_per_hour: float | None = None
     instead: str | None = None
+    devices: int | None = None
+    basis: str = ""
 
     def at(self, step: Step) -> Times | None:
         """Return the seconds of a step."""
         return next((one.seconds for one in self.times if one.step == step), None)
 
     def joules(self, step: Step) -> float | None:
-        """Return the joules of a token in a step."""
+        """Return the joules of a token in a step; of a projection the most, at the slow end of its range."""
         seconds, watts = self.at(step), self.watts.get(step)
-        return joules_per_token(watts, seconds.expected, step.tokens) if seconds and watts else None
+        return joules_per_token(watts, seconds.slow, step.tokens) if seconds and watts else None
 
     def usd(self, step: Step) -> float | None:
         """Return USD for a million tokens in a step."""
@@ -81,8 +88,19 @@ def by_sheet(model: Model, chip: Chip) -> InUse:
         moved = product.bytes_moved(product.matmul.dtype)
         return None if hardware is None else Times.exactly(hardware.seconds(product.flop, moved))
 
-    watts = value_of(chip, "tdp")
-    return InUse(chip.id, "projected", step_times(model, seconds_of), dict.fromkeys(STEPS, watts) if watts else {})
+    times = tuple(
+        one._replace(missing=tuple(dict.fromkeys(name.partition(" ")[0] for name in one.missing)))
+        for one in step_times(model, seconds_of)
+    )
+    watts, memory = value_of(chip, "tdp"), value_of(chip, "memory_size")
+    return InUse(
+        label=chip.id,
+        kind="projected",
+        times=times,
+        watts=dict.fromkeys(STEPS, watts) if watts else {},
+        devices=math.ceil(model.weight_bytes / memory) if memory else None,
+        basis=SHEET,
+    )
 
 
 def by_cells(model: Model, seconds: Mapping[Cell, Times]) -> tuple[StepTime, ...]:
@@ -102,10 +120,13 @@ def by_cells(model: Model, seconds: Mapping[Cell, Times]) -> tuple[StepTime, ...
 
 
 def stands_in(model: Model, cells: Collection[Cell]) -> str | None:
-    """Return the only format of some cells, if no product of the model is in it."""
+    """Return the only format of some cells, if the model's products were measured, and none in its own."""
+    weights = {(one.n, one.k) for one in model.matmuls}
+    measured = {(cell.shape.n, cell.shape.k) for cell in cells if cell.shape is not None}
     formats = {cell.dtype_name for cell in cells}
-    own = {one.dtype for one in model.matmuls}
-    return formats.pop() if len(formats) == 1 and not formats & own else None
+    if len(formats) != 1 or formats & {one.dtype for one in model.matmuls} or not weights & measured:
+        return None
+    return formats.pop()
 
 
 def fastest(seconds: Mapping[Cell, Times]) -> dict[Cell, Times]:
@@ -122,9 +143,12 @@ def fastest(seconds: Mapping[Cell, Times]) -> dict[Cell, Times]:
 def measured_in_use(
     model: Model, label: str, kind: Kind, rates: Mapping[Cell, Estimate], watts: Mapping[Cell, float]
 ) -> InUse:
-    """Return a model's steps as they were measured, with the power that was drawn."""
+    """Return a model's steps as they were measured, with the power that was drawn.
+
+    Products of other data than normal, in bursts, or bent by the host or a cache, do not count.
+    """
     seconds = fastest(
-        {cell: Times.exactly(cell.work / rate.rate) for cell, rate in rates.items() if not rate.host_limited}
+        {cell: Times.exactly(cell.work / rate.rate) for cell, rate in rates.items() if _counts(cell, rate)}
     )
     times = by_cells(model, seconds)
     spent = by_cells(
@@ -136,3 +160,7 @@ def measured_in_use(
         if one.seconds is not None and joules.seconds is not None
     }
     return InUse(label, kind, times, drawn, instead=stands_in(model, seconds))
+
+
+def _counts(cell: Cell, rate: Estimate) -> bool:
+    return is_usual(cell) and not rate.caveats & BENT

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, say, shared_options, show
+from bench.cli.options import CONTEXT, catalogue_from, chip_from, models_from, say, shared_options, show
 from bench.cli.prices import by_chip, price_option
 from bench.errors import InvalidRequest
 
@@ -183,8 +183,6 @@ def _told(
 def _in_use(chip: "Chip", catalogue: "Catalogue", specs_dir: Path | None, use: _Use) -> "Sequence[ModelInUse]":
     """Return what language models do on a chip, beside its full-strength part and the usual ones."""
     from bench.analysis.in_use import in_use  # noqa: PLC0415 - not for `--help`
-    from bench.published.models import read_models  # noqa: PLC0415
-    from bench.published.source import specs_folders  # noqa: PLC0415
 
     named = [
         *([chip.cut_from] if chip.cut_from else []),
@@ -192,9 +190,8 @@ def _in_use(chip: "Chip", catalogue: "Catalogue", specs_dir: Path | None, use: _
     ]
     others = [catalogue.chip(name) for name in dict.fromkeys(named) if name != chip.id]
     prices = by_chip(use.prices, catalogue, [chip.id, *(other.id for other in others)])
-    models = read_models(specs_folders(specs_dir))
-    found = in_use(chip, others, list(models.values()), use.results, prices)
-    for line in found.skipped:
+    found = in_use(chip, others, list(models_from(specs_dir).values()), use.results, prices)
+    for line in found.notes:
         say(line)
     return found.models
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,6 +14,7 @@ from bench.errors import CannotWrite
 
 if TYPE_CHECKING:
     from bench.published.chips import Catalogue, Chip
+    from bench.published.models import Models
     from bench.report.view import View
 
 # As bench.report.formats has them; JUnit's is for what was judged only.
@@ -78,6 +80,18 @@ def catalogue_from(specs_dir: Path | None) -> "Catalogue":
     if catalogue.overridden:
         say(f"{specs_dir} overrides: {', '.join(catalogue.overridden)}")
     return catalogue
+
+
+@cache
+def models_from(specs_dir: Path | None) -> "Models":
+    """Return the language models, and say on stderr, once, which of them `specs_dir` overrides."""
+    from bench.published.models import read_models  # noqa: PLC0415 - `--help` must not load it
+    from bench.published.source import specs_folders  # noqa: PLC0415
+
+    models = read_models(specs_folders(specs_dir))
+    if models.overridden:
+        say(f"{specs_dir} overrides: {', '.join(models.overridden)}")
+    return models
 
 
 def chip_from(catalogue: "Catalogue", name: str) -> "Chip":

@@ -24,7 +24,7 @@ def _priced(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
             message = f"{value!r} is no CHIP=USD: a chip, and what an hour of it costs, such as 2.99"
             raise click.BadParameter(message)
         if not re.fullmatch(_NUMBER, price, re.ASCII) or not float(price) > 0:
-            message = f"{value!r}: {price!r} is no price above 0, in USD for an hour, such as 2.99"
+            message = f"{value!r}: {price!r} is no plain decimal number above 0, in USD for an hour, such as 2.99"
             raise click.BadParameter(message)
         if name in found:
             message = f"{value!r}: {name} has a price already; give one"
@@ -55,7 +55,11 @@ def by_chip(prices: Mapping[str, float], catalogue: "Catalogue", used: Iterable[
     found: dict[str, float] = {}
     wanted = {*used}
     for name, price in prices.items():
-        chip = catalogue.resolve(name).chip.id
+        try:
+            chip = name if name in wanted else catalogue.resolve(name).chip.id
+        except InvalidRequest as error:
+            message = f"--price {name}={price:g}: {error}"
+            raise InvalidRequest(message) from error
         if chip in found:
             message = f"--price {name}={price:g}: {chip} has a price already; give one"
             raise InvalidRequest(message)

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.asked import Asked
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, shared_options, show
+from bench.cli.options import CONTEXT, catalogue_from, chip_from, models_from, shared_options, show
 from bench.cli.prices import by_chip, price_option
 from bench.errors import InvalidRequest, RecordError
 
 if TYPE_CHECKING:
     from bench.analysis.source import Source
-    from bench.published.models import Model
 
 # As bench.workloads has them.
 _WORKLOADS = ("gemm", "skinny", "stream", "llm")
@@ -55,7 +54,7 @@ def command(
 
     \b
     Examples:
-      chipbench project --from results/h200-sxm-141gb --to h20
+      chipbench project --from results/h100-sxm5-80gb --to h20
       chipbench project --from latest --to h20 --workload llm --model deepseek-r1
       chipbench project --from published:h100 --to h20 --price h100=2.99 --price h20=1.10
     """  # noqa: D301 - \b is Click's mark for a block to keep
@@ -68,7 +67,7 @@ def command(
         message = "--workload llm and --model go together"
         raise click.UsageError(message)
     catalogue = catalogue_from(options["specs_dir"])
-    model = None if model_id is None else _model(model_id, options["specs_dir"])
+    model = None if model_id is None else models_from(options["specs_dir"]).find(model_id)
     asked = Asked(catalogue, results_dir, options["specs_dir"], skip_bad=options["skip_bad"])
     side = asked.side(source).side
     chip = chip_from(catalogue, target)
@@ -81,14 +80,10 @@ def command(
     used = [chip.id, *([side.chip.id] if side.chip else [])]
     prices = by_chip(options["prices"], catalogue, used)
     pair = None if model is None else projected_in_use(model, found, prices)
+    if model is not None and pair is not None and not any(one.seconds for one in pair.measured.times):
+        message = f"{side.label}: holds no step of {model.id} whole; "
+        raise RecordError(message + f"'chipbench run --workload llm --model {model.id}' measures them")
     show(project_view(found, prices, model, pair), options["format_name"])
-
-
-def _model(name: str, specs_dir: Path | None) -> "Model":
-    from bench.published.models import read_models  # noqa: PLC0415 - `--help` must not load it
-    from bench.published.source import specs_folders  # noqa: PLC0415
-
-    return read_models(specs_folders(specs_dir)).find(name)
 
 
 def _measured_for(source: "Source", workload: str | None) -> "Source":
@@ -99,6 +94,9 @@ def _measured_for(source: "Source", workload: str | None) -> "Source":
     wanted = tuple(one for one in source.observed if workload in of.get(one.cell, plain))
     if not wanted:
         message = f"{source.side.label}: holds nothing of workload {workload}; "
-        raise RecordError(message + f"'chipbench run --workload {workload}' measures it")
+        advice = f"'chipbench run --workload {workload}' measures it"
+        raise RecordError(
+            message + (advice if source.side.is_measured else "what others measured are plain products")
+        )
     left = tuple(one for one in source.left_out if workload in of.get(one.cell, plain))
     return source._replace(observed=wanted, left_out=left)

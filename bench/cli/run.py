@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from bench.cli.options import CONTEXT, catalogue_from, say, shared_options, show
+from bench.cli.options import CONTEXT, catalogue_from, models_from, say, shared_options, show
 from bench.errors import INTERRUPTED_EXIT, TERMINATED_EXIT, ChipbenchError, NothingPassed, Terminated
 from bench.units import DTYPES
 from bench.version import VERSION
@@ -249,15 +249,18 @@ def _check_workload(options: dict[str, Any], given: set[str]) -> None:
 
 
 def _model(options: dict[str, Any]) -> "Model | None":
-    if options["model"] is None:
-        return None
-    from bench.published.models import read_models  # noqa: PLC0415 - only where asked for
-    from bench.published.source import specs_folders  # noqa: PLC0415
+    return None if options["model"] is None else models_from(options["specs_dir"]).find(options["model"])
 
-    models = read_models(specs_folders(options["specs_dir"]))
-    if models.overridden:
-        say(f"{options['specs_dir']} overrides: {', '.join(models.overridden)}")
-    return models.find(options["model"])
+
+def _measured_model(name: str | None, options: dict[str, Any]) -> "Model | None":
+    """Return the model that a record names; without its file its steps cannot be summed up, which is said."""
+    if name is None:
+        return None
+    models = models_from(options["specs_dir"])
+    if name not in models:
+        say(f"no model {name!r} here, so its steps are not shown; --specs-dir may name a folder that has it")
+        return None
+    return models[name]
 
 
 def _of_plan(options: dict[str, Any], given: set[str]) -> set[str]:
@@ -314,7 +317,7 @@ def _report(outcomes: "list[Outcome]", options: dict[str, Any], catalogue: "Cata
         seconds=seconds,
         interrupted=last.stopped_by is not None,
         best_only=options["library"] == _BEST,
-        model=_model(options | {"model": outcomes[0].header.plan.model}),
+        model=_measured_model(outcomes[0].header.plan.model, options),
     )
     show(run_view(run, own, [catalogue.resolve(name).chip for name in catalogue.context]), options["format_name"])
     for path in paths:

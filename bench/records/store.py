@@ -241,20 +241,25 @@ class Latest(NamedTuple):
     """The newest measured record, and the newer files that could not be read."""
 
     path: Path
-    skipped: tuple[RecordError, ...]
+    skipped: tuple[RecordError, ...] = ()
 
 
 def latest(results: Path) -> Latest:
     """Return the newest measured record below `results`; replayed and simulated ones never count."""
-    found = newest(record_paths(results))
-    if found is None:
+    path, skipped = newest(record_paths(results))
+    if path is None:
         message = f"{results}: no measured record here; {_HOW_TO_MAKE_ONE}"
         raise RecordError(message)
-    return found
+    return Latest(path, skipped)
 
 
-def newest(paths: Sequence[Path], wanted: Callable[[Header], bool] = lambda _: True) -> Latest | None:
-    """Return the last of some records, old to new, that was measured and whose header is `wanted`, if any is."""
+def newest(
+    paths: Sequence[Path], wanted: Callable[[Header], bool] = lambda _: True
+) -> tuple[Path | None, tuple[RecordError, ...]]:
+    """Return the last of some records, old to new, that was measured and whose header is `wanted`, if any is.
+
+    With it come the newer ones that could not be read.
+    """
     skipped: list[RecordError] = []
     for path in reversed(paths):
         try:
@@ -263,5 +268,5 @@ def newest(paths: Sequence[Path], wanted: Callable[[Header], bool] = lambda _: T
             skipped.append(error)
         else:
             if header.origin == "measured" and wanted(header):
-                return Latest(path, tuple(skipped))
-    return None
+                return path, tuple(skipped)
+    return None, tuple(skipped)

@@ -1,15 +1,15 @@
 """The view of rates carried over to a chip that was not measured: each with its range and what limits it there."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 from bench.analysis.cost import joules_per_peta, usd_per_peta
+from bench.analysis.estimates import is_above_peak
+from bench.analysis.hardware import architecture
 from bench.analysis.in_use import Pair
 from bench.analysis.project import Projected, Projection
-from bench.analysis.source import LeftOut
+from bench.analysis.source import REASONS, LeftOut
 from bench.analysis.times import Times
-from bench.published.chips import Chip
 from bench.published.models import Model
 from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns
 from bench.report.steps import pair_sections, steps_document
@@ -18,21 +18,13 @@ from bench.units import format_si
 from bench.workloads.base import STREAMS
 
 _MOST_NAMED: Final = 4
-_REASONS: Final = MappingProxyType(
-    {
-        "failed": "it failed its check",
-        "launch_bound": "the host set its rate",
-        "in_cache": "a cache held its operands",
-        "unusual": "its data are not normal, or it was a burst, or measured beside other devices",
-    }
-)
 _MODEL: Final = (
     "nobody measured these: each is the source's rate carried over by published figures (arithmetic at the clock "
     "held, memory, waves of tiles, power), for one architecture and equally good libraries"
 )
 _RANGE: Final = (
-    "the range holds what that leaves open, such as what power does to the clock, and 3 % by which units differ; "
-    "not the error of the measurement"
+    "the range holds what that leaves open, such as what power does to the clock, 4.5 % by which units differ, "
+    "and where power is the limit the interval of the measurement"
 )
 _WIDE: Final = (
     "what others published tells neither clock nor power, and different people's rates lie up to 10 % apart, so "
@@ -68,7 +60,7 @@ def project_view(
             "source_kind": side.kind,
             "source_chip": side.chip and side.chip.id,
             "target": target.id,
-            "same_architecture": _architecture(side.chip) == _architecture(target),
+            "same_architecture": len({*_architectures(found)}) == 1,
             "cells": records,
             "left_out": [{"cell": one.cell.key, "reason": one.reason} for one in found.left_out],
             **({"in_use": steps_document(model, pair)} if model and pair else {}),
@@ -154,7 +146,7 @@ def _joules(one: Projection, found: Projected) -> tuple[float | None, float | No
     """Return the joules of 10^15 operations as they were drawn, and at most on the target."""
     drawn = found.source.side.watts.get(one.source.cell)
     own = joules_per_peta(drawn, one.source.rate.rate) if drawn else None
-    most = joules_per_peta(one.target.watts, one.rates.expected) if one.target.watts else None
+    most = joules_per_peta(one.target.watts, one.rates.slow) if one.target.watts else None
     return own, most
 
 
@@ -202,12 +194,16 @@ def _notes(found: Projected) -> list[str]:
         notes.append(
             "no bandwidth was measured, so memory counts by its sheet ('chipbench run --workload stream')"
         )
-    architectures = [_architecture(chip) for chip in (found.source.side.chip, found.target)]
-    if architectures[0] != architectures[1]:
+    architectures = _architectures(found)
+    if len({*architectures}) > 1:
         notes.append(
-            f"of two architectures ({' and '.join(architectures)}): what their libraries reach may differ by more "
-            "than any range here says"
+            f"of two architectures ({' and '.join(architectures)}), whose efficiencies need not be alike: the "
+            "range reaches up to the published limits, and as far down"
         )
+    above = [one.source.cell.label for one in found.cells if _exceeds_its_sheet(one)]
+    if above:
+        some = f"{', '.join(above[:_MOST_NAMED])}{' and more' if len(above) > _MOST_NAMED else ''}"
+        notes.append(f"above the source's own published peak or bandwidth, which is to be explained first: {some}")
     if any(one.target.watts is None for one in found.cells):
         notes.append(f"no board power of {found.target.id} is published, so that no power limit is in these rates")
     if any(one.clock is None for one in observed) and found.source.side.is_measured:
@@ -215,9 +211,15 @@ def _notes(found: Projected) -> list[str]:
     return [*notes, _LIMITS, *_left_out(found.left_out)]
 
 
-def _architecture(chip: Chip | None) -> str:
-    figure = chip and chip.first_known(("architecture",))
-    return str(figure.value).partition(" (")[0] if figure else "unknown"
+def _exceeds_its_sheet(one: Projection) -> bool:
+    hardware = one.source.hardware
+    peak = hardware.bandwidth if one.source.cell.operation in STREAMS else hardware.peak
+    return is_above_peak(one.source.rate.rate / peak)
+
+
+def _architectures(found: Projected) -> list[str]:
+    chips = [one.hardware.chip for one in found.source.observed[:1]]
+    return [architecture(chip) for chip in (*chips, found.target)]
 
 
 def _left_out(left: Sequence[LeftOut]) -> list[str]:
@@ -227,5 +229,5 @@ def _left_out(left: Sequence[LeftOut]) -> list[str]:
     found = []
     for reason, labels in by_reason.items():
         more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
-        found.append(f"left out: {', '.join(labels[:_MOST_NAMED])}{more}: {_REASONS.get(reason, reason)}")
+        found.append(f"left out: {', '.join(labels[:_MOST_NAMED])}{more}: {REASONS.get(reason, reason)}")
     return found

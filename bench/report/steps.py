@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from bench.analysis.in_use import ModelInUse, Pair
-from bench.analysis.steps import InUse
+from bench.analysis.steps import SHEET, InUse, StepTime
 from bench.analysis.times import Times
 from bench.published.models import Model
 from bench.report.columns import KINDS
@@ -16,8 +16,8 @@ Texts = tuple[Column, list[str]]
 _DIGITS: Final = 3
 _MOST_NAMED: Final = 3
 _WHAT: Final = (
-    "a step: the matrix multiplies by the model's weights, one after the other, as if one device held them all; "
-    "attention itself, communication and the time between calls are not in it"
+    "a step: the matrix multiplies by the model's weights, one after the other, as if one device held them all "
+    "(several share time and cost); attention itself, communication and the time between calls are not in it"
 )
 _STEPS: Final = "decode of M: one token of each of M sequences; prefill of M: a prompt of M tokens"
 _SHEET: Final = (
@@ -27,7 +27,8 @@ _RECORD: Final = (
     "projected from what was measured on the other chip; 'chipbench project' tells how, product by product"
 )
 _POWER: Final = (
-    "energy: at the published board power, the most that it may draw; of a measurement at the power that was drawn"
+    "energy: at the published board power, the most that it may draw, at the slow end of a range; of what was "
+    "measured, at the power that was drawn"
 )
 
 
@@ -79,8 +80,9 @@ def pair_sections(pairs: Sequence[Pair], title: str, *, costs: bool) -> list[Sec
         columns += [_time_column(use, steps) for use in _apart(pair)]
         columns += [_ratio_column(pair.projected, pair.measured, steps)] if len(_apart(pair)) > 1 else []
     columns += [_tokens_column(use, steps) for use in uses[:1] if len(pairs) == 1]
-    notes = [_WHAT, _STEPS, _RECORD, *_missing(uses)]
-    found = [_section(title, columns, notes)] if steps else [Section(title, lead=_missing(uses))]
+    missing = _missing([pair.measured for pair in pairs])
+    notes = [_WHAT, _STEPS, _RECORD, *missing]
+    found = [_section(title, columns, notes)] if steps else [Section(title, lead=missing)]
     return [*found, *_costs(uses, steps, f"{title}, energy and money")] if costs or _priced(uses) else found
 
 
@@ -101,8 +103,16 @@ def _sheet_sections(one: ModelInUse, title: str) -> list[Section]:
         _tokens_column(uses[0], steps),
     ]
     ratio = [f"÷: how fast {uses[0].label} is beside another; above 1 it is the faster one"] if uses[1:] else []
-    sections = [_section(title, columns, [_WHAT, _STEPS, _SHEET, *ratio, *_missing(uses)])]
+    notes = [_WHAT, _STEPS, _SHEET, *ratio, *_weights(one), *_missing(uses)]
+    sections = [_section(title, columns, notes)]
     return [*sections, *_costs(uses, steps, f"{title}, energy and money")] if _priced(uses) else sections
+
+
+def _weights(one: ModelInUse) -> list[str]:
+    """Say how many of each chip hold the weights."""
+    several = [f"{use.devices} of {use.label}" for use in one.sheets if use.devices is not None]
+    size = format_si(one.model.weight_bytes, "B", digits=_DIGITS)
+    return [f"the weights of {one.model.name} take {size}: {', '.join(several)} hold them"] if several else []
 
 
 def _priced(uses: Iterable[InUse]) -> bool:
@@ -112,7 +122,10 @@ def _priced(uses: Iterable[InUse]) -> bool:
 def _costs(uses: Sequence[InUse], steps: Sequence[Step], title: str) -> list[Section]:
     columns: list[Texts] = [(Column("step"), [str(step) for step in steps])]
     columns += [
-        (Column(f"J a token, {_head(use)}", "right"), [_number(use.joules(step)) for step in steps])
+        (
+            Column(f"J a token{' at most' if use.kind == 'projected' else ''}, {_head(use)}", "right"),
+            [_number(use.joules(step)) for step in steps],
+        )
         for use in uses
         if any(use.joules(step) for step in steps)
     ]
@@ -135,7 +148,9 @@ def _section(title: str, columns: Sequence[Texts], notes: Sequence[str]) -> Sect
 
 
 def _head(use: InUse) -> str:
-    return f"{use.label} ({KINDS[use.kind]})"
+    """Return what a column is of, and of what kind: measured, or projected by a sheet or from a record."""
+    basis = f" by its {SHEET}" if use.basis == SHEET else f" from {use.basis}" if use.basis else ""
+    return f"{use.label} ({KINDS[use.kind]}{basis})"
 
 
 def _time_column(use: InUse, steps: Sequence[Step]) -> Texts:
@@ -182,7 +197,7 @@ def _missing(uses: Iterable[InUse]) -> list[str]:
         if lacking:
             some = ", ".join(lacking[:_MOST_NAMED])
             more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
-            found.append(f"{_head(use)}: nothing is known of {some}{more}, so steps with them have no time")
+            found.append(f"{_head(use)}: no rate of {some}{more} is known, so steps with that have no time")
     return found
 
 
@@ -197,23 +212,26 @@ def steps_document(model: Model, uses: Iterable[InUse]) -> dict[str, Any]:
             {
                 "label": use.label,
                 "kind": use.kind,
+                "basis": use.basis or None,
                 "dtype": use.instead or model.weights,
                 "usd_per_hour": use.usd_per_hour,
-                "steps": [_step_document(use, step) for step in STEPS],
+                "devices_for_weights": use.devices,
+                "steps": [_step_document(use, one) for one in use.times],
             }
             for use in uses
         ],
     }
 
 
-def _step_document(use: InUse, step: Step) -> dict[str, Any]:
-    seconds = use.at(step)
+def _step_document(use: InUse, one: StepTime) -> dict[str, Any]:
+    step, seconds = one.step, one.seconds
     return {
         "step": "prefill" if step.prefill else "decode",
         "tokens": step.tokens,
         "seconds": seconds and seconds.expected,
         "seconds_lo": seconds and seconds.fast,
         "seconds_hi": seconds and seconds.slow,
+        "missing": list(one.missing),
         "tokens_per_s": seconds and step.tokens / seconds.expected,
         "w": use.watts.get(step),
         "j_per_token": use.joules(step),
