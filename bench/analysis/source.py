@@ -145,7 +145,7 @@ def _check(side: Side) -> None:
     if side.kind == "replayed":
         why = "is a replay; project from the record that it replays"
     elif side.chip is None:
-        why = f"{side.name} is no known chip, with no published limits to scale by; project from a known GPU's record"
+        why = f"{side.name} is no known chip, with no published limits to scale by; take a known GPU's record"
     elif any("mig" in context.states or context.settings.get("mig") == "true" for context in side.contexts):
         why = "was measured on a part of a GPU (MIG), which no published figure is of"
     elif steering:
