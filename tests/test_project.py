@@ -25,6 +25,7 @@ from bench.published.figures import Figure
 from bench.published.measured import read_published_measurements
 from bench.published.models import read_models
 from bench.published.source import shipped_specs
+from bench.stats import Interval
 from bench.units import DTYPES
 from bench.workloads import gemm, stream
 from bench.workloads.base import Cell, Shape
@@ -229,6 +230,29 @@ class TestContinuity:
         before = rates(1.0, 1.0)
         for after in (rates(1.01, 1.0), rates(1.0, 1.01)):
             assert after.expected == pytest.approx(before.expected, rel=0.10)
+
+
+class TestRange:
+    def test_where_power_is_the_limit_the_interval_of_the_measurement_counts(self) -> None:
+        side = capped(6.75e14, 1.283e9)
+        rate = side.estimates[product()]._replace(interval=Interval(5.4e14, 8.1e14))
+        narrow, wide = (only(one, PCIE).rates for one in (side, side._replace(estimates={product(): rate})))
+        assert wide.slow < 0.99 * narrow.slow
+        assert wide.fast > 1.01 * narrow.fast
+
+    def test_between_architectures_it_reaches_the_published_limit(self) -> None:
+        """Nothing says that an A100's libraries reach less of it than an H200's do."""
+        a100 = CATALOGUE.chip("a100-sxm4-80gb")
+        rates = only(capped(6.75e14, 1.283e9), a100).rates
+        assert rates.fast >= hardware(a100).peak * (1 - 1e-9)
+        assert rates.slow <= rates.expected**2 / hardware(a100).peak * (1 + 1e-9)
+
+    def test_formats_that_other_units_compute_are_left_out(self) -> None:
+        """An H200's FP64 is held against its tensor cores; of an H20's nobody published any."""
+        fp64 = product(dtype="fp64")
+        found = project(source_of(measured({fp64: 5e13, product(): 6e14})), H20)
+        assert [one.source.cell for one in found.cells] == [product()]
+        assert [(one.cell, "fp64_tensor" in one.reason) for one in found.left_out] == [(fp64, True)]
 
 
 class TestMemory:

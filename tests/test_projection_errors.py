@@ -78,6 +78,18 @@ def test_the_h20_from_an_h200_is_what_others_measured_on_it(folders: dict[str, P
     assert found["fp32", "8192³"] == pytest.approx(32.0, rel=0.10)
 
 
+def test_where_power_is_not_the_limit_ranges_are_a_tenth_wide_at_most(folders: dict[str, Path]) -> None:
+    """Half as wide for most; a few products, cut into 1 to 2 waves of tiles, are up to 11 %."""
+    path = folders["h200-sxm-141gb"]
+    side = measured_side(str(path), path, CATALOGUE.chip).side
+    found = [one for one in project(source_of(side), CATALOGUE.chip("h20-96gb")).cells if one.bound_by != "power"]
+    widths = [(one.rates.fast - one.rates.slow) / 2 / one.rates.expected for one in found]
+    assert len(widths) > 70
+    assert mean(width <= 0.10 for width in widths) > 0.94
+    assert max(widths) < 0.115
+    assert median(widths) < 0.07
+
+
 @pytest.mark.parametrize(("source", "target"), PAIRS)
 def test_the_documented_errors_are_those_of_this_version(source: str, target: str) -> None:
     """`python -m tests.projection_errors` prints the tables anew."""

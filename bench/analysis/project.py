@@ -137,16 +137,15 @@ def _projection(one: Observed, own: Own, target: Hardware) -> Projection:
 def _in_doubt(found: Projection) -> Times:
     """Return the range with what the model says nothing of: people, units, architectures, the measurement."""
     one, target, times = found.source, found.target, found.seconds
-    least = target.seconds(0.0 if one.cell.operation in STREAMS else one.flop, one.moved)
+    flop = 0.0 if one.cell.operation in STREAMS else one.flop
     if architecture(target.chip) != architecture(one.hardware.chip):
-        fast = min(times.fast, least)
+        fast = min(times.fast, target.seconds(flop, one.moved))
         times = Times(max(times.slow, times.expected**2 / fast), times.expected, fast)
     error = math.log1p(_UNITS if one.rate.published is None else ALLOWANCE)
     if found.bound_by == "power":
         error = math.hypot(error, math.log1p(one.rate.half_width or 0.0))
     wide = times.widened(error)
-    most = 0.0 if one.cell.operation in STREAMS else one.flop / target.boost_peak
-    return wide._replace(fast=max(wide.fast, min(most, times.expected)))
+    return wide._replace(fast=max(wide.fast, min(flop / target.boost_peak, times.expected)))
 
 
 def _bound_here(one: Observed, own: Own) -> Bound:
