@@ -162,6 +162,11 @@ class TestPower:
         assert only(measured({product(): 8e14}, 1.83e9, 300.0), target).bound_by == "compute"
         assert only(measured({product(): 8e14}, 1.83e9, 690.0), target).bound_by == "power"
 
+    @pytest.mark.parametrize("watts", [0.0, -3.0, math.inf])
+    def test_a_sensor_that_tells_nonsense_is_not_believed(self, watts: float) -> None:
+        told = only(measured({product(): 8e14}, 1.83e9, watts)).rates
+        assert told == only(measured({product(): 8e14}, 1.83e9, None)).rates
+
     def test_a_call_that_waits_for_memory_needs_no_clock(self) -> None:
         side = measured({product(m=1): 3.9e12}, 1.8e9, 600.0)
         assert only(side, changed(H200, tdp=0.5)).rates.expected == pytest.approx(3.9e12)

@@ -1,6 +1,7 @@
 """What a side shows that can be carried over to another chip: its products and copies, and what limited them."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from statistics import median
 from types import MappingProxyType
@@ -182,12 +183,16 @@ def _observed(side: Side, cell: Cell, rate: Estimate) -> Observed | str:
 
 
 def _held_at(side: Side, cell: Cell, rate: Estimate) -> float | None:
-    """Return the power at which a clock was held: the power limit if that set it, else what was drawn."""
+    """Return the power at which a clock was held: the power limit if that set it, else what was drawn.
+
+    None where no sensor told it, or one told nonsense.
+    """
     drawn = side.watts.get(cell)
-    limits = {context.settings.get("power_limit_w") for context in side.contexts} - {None}
-    if drawn is None or POWER_CAP not in rate.caveats or len(limits) != 1:
-        return drawn
-    return float(limits.pop() or drawn)
+    if drawn is None or not 0 < drawn < math.inf:
+        return None
+    limits = {context.settings.get("power_limit_w", "") for context in side.contexts}
+    is_told = len(limits) == 1 and re.fullmatch(r"\d{1,6}(\.\d*)?", (limit := limits.pop()), re.ASCII)
+    return float(limit) if is_told and float(limit) > 0 and POWER_CAP in rate.caveats else drawn
 
 
 def _own(observed: Sequence[Observed]) -> Own:
