@@ -37,6 +37,11 @@ EXPORT_VARIANTS = {
 }  # fmt: skip
 ALIASES = {
     "h20": "h20-96gb", "h100": "h100-sxm5-80gb", "h200": "h200-sxm-141gb", "h800": "h800-sxm5-80gb",
+    "h20-3e": "h20-141gb",
+    "h100-pcie": "h100-pcie-80gb",
+    "h100-nvl": "h100-nvl-94gb",
+    "h200-nvl": "h200-nvl-141gb",
+    "h800-pcie": "h800-pcie-80gb",
     "gh200": "gh200-96gb", "a100": "a100-sxm4-80gb", "a800": "a800-sxm4-80gb", "v100": "v100-sxm2-32gb",
     "b200": "b200-sxm-180gb", "gb200": "gb200-186gb", "b300": "b300-sxm-270gb", "gb300": "gb300-279gb",
     "3090": "rtx3090", "4090": "rtx4090", "4090d": "rtx4090d", "5090": "rtx5090", "5090d": "rtx5090d",
