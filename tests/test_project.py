@@ -13,29 +13,23 @@ from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
 from bench.analysis.hardware import Hardware, hardware_of
 from bench.analysis.project import Projection, project
-from bench.analysis.sides import side_of_others
 from bench.analysis.source import source_of
-from bench.analysis.steps import by_sheet
 from bench.analysis.tiling import Tiling
 from bench.analysis.times import Times
 from bench.devices.nvidia.nvml import POWER_CAP
-from bench.errors import InvalidRequest, RecordError
+from bench.errors import InvalidRequest
 from bench.published.chips import Catalogue, Chip
 from bench.published.figures import Figure
-from bench.published.measured import read_published_measurements
-from bench.published.models import read_models
 from bench.published.source import shipped_specs
 from bench.stats import Interval
 from bench.units import DTYPES
 from bench.workloads import gemm, stream
 from bench.workloads.base import Cell, Shape
-from bench.workloads.llm import Step
 
 CATALOGUE: Final = Catalogue([shipped_specs()])
 H20, H100, H200, PCIE = (
     CATALOGUE.chip(f"h{name}") for name in ("20-96gb", "100-sxm5-80gb", "200-sxm-141gb", "100-pcie-80gb")
 )
-OTHERS: Final = read_published_measurements([shipped_specs()])
 BF16: Final = DTYPES["bf16"].figures
 
 
@@ -162,6 +156,33 @@ class TestPower:
         assert only(measured({product(): 8e14}, 1.83e9, 300.0), target).bound_by == "compute"
         assert only(measured({product(): 8e14}, 1.83e9, 690.0), target).bound_by == "power"
 
+    def test_of_a_call_that_waits_for_memory_under_a_power_limit_half_of_more_bandwidth_is_believed(self) -> None:
+        rows = product(m=64)
+        one = only(capped(2.4e14, 1.35e9, rows), changed(H200, memory_bandwidth=2))
+        free = only(measured({rows: 2.4e14}, 1.35e9, 700.0), changed(H200, memory_bandwidth=2))
+        assert (one.bound_by, free.bound_by) == ("power", "memory")
+        assert one.rates.expected == pytest.approx(math.sqrt(2.4e14 * free.rates.expected))
+        assert one.rates.slow == pytest.approx(2.4e14, rel=0.05)
+
+    def test_nor_do_fewer_watts_slow_it_down(self) -> None:
+        assert only(capped(3.9e12, 1.5e9, product(m=1)), changed(H200, tdp=0.5)).rates.expected == pytest.approx(
+            3.9e12
+        )
+
+    def test_what_arithmetic_would_limit_on_the_target_power_may_limit_too(self) -> None:
+        """64 rows wait for memory on an H200; with a quarter of the tensor rate and an eighth of the power not."""
+        rows, whole = product(m=64), product()
+        side = measured({rows: 2.4e14, whole: 6.75e14}, 1.283e9, 700.0, caveats=frozenset({POWER_CAP}))
+        weak = changed(H20, tdp=0.125)
+        assert projected(side)[rows].bound_by == "compute"
+        assert projected(side, weak)[rows].bound_by == "power"
+        assert projected(side, weak)[rows].rates.expected < 0.8 * projected(side)[rows].rates.expected
+
+    def test_watts_that_were_drawn_count_without_a_clock_too(self) -> None:
+        rates = [only(measured({product(): 6e14}, None, watts), changed(H200)).rates for watts in (350.0, 700.0)]
+        assert rates[0].fast > 1.2 * rates[1].fast
+        assert rates[1].expected == pytest.approx(6e14)
+
     @pytest.mark.parametrize("watts", [0.0, -3.0, math.inf])
     def test_a_sensor_that_tells_nonsense_is_not_believed(self, watts: float) -> None:
         told = only(measured({product(): 8e14}, 1.83e9, watts)).rates
@@ -282,6 +303,13 @@ class TestMemory:
         best = 9e14 / (hardware(H200).peak * 1.8e9 / (hardware(H200).sheet_clock or 0))
         assert one.rates.expected == pytest.approx(hardware(H20).peak * best, rel=0.15)
 
+    def test_a_call_that_is_over_at_once_is_mostly_latency_whatever_limits_its_work(self) -> None:
+        """512³ in 6 µs, of which its operations take 0.3."""
+        small = product(512, 512, 512)
+        one = only(measured({small: small.flop / 6e-6, copy(): 4.3e12}, 1.83e9, 300.0), changed(H200))
+        assert one.bound_by == "latency"
+        assert one.rates.expected == pytest.approx(small.flop / 6e-6)
+
 
 class TestWaves:
     def test_the_last_wave_of_tiles_is_emptier_on_another_number_of_multiprocessors(self) -> None:
@@ -296,74 +324,10 @@ class TestWaves:
         waved = only(capped(5.7e14, 1.242e9, cell)._replace(tilings={cell: tiling}))
         ratio = (128 / 156) / (128 / 132)
         assert waved.rates.slow < plain.rates.slow * math.sqrt(ratio)
+        assert plain.rates.expected < waved.rates.fast < plain.rates.expected * 1.06, "cut to fit as well as here"
         assert waved.rates.expected == pytest.approx(plain.rates.expected * math.sqrt(ratio))
 
     @given(m=st.integers(1, 9000), n=st.integers(1, 9000), sms=st.integers(1, 200))
     def test_a_wave_is_never_more_than_full(self, m: int, n: int, sms: int) -> None:
         fullness = Tiling(m=128, n=256, split_k=1).fullness(Shape(m=m, n=n, k=1), sms)
         assert 0 < fullness <= 1
-
-
-class TestOthers:
-    """What others published has neither clock nor power."""
-
-    @staticmethod
-    def rates(source: Chip, target: Chip, dtype: str) -> dict[str, Projection]:
-        side = side_of_others(source, OTHERS[source.id])
-        found = project(source_of(side), target).cells
-        return {one.source.cell.size_text: one for one in found if one.source.cell.dtype_name == dtype}
-
-    def test_the_range_of_the_smaller_h100_holds_what_was_measured_on_it(self) -> None:
-        """495.93 TFLOPS in BF16, at half the power and 0.76 of the peak."""
-        low, _, high = self.rates(H100, PCIE, "bf16")["8192³"].rates
-        assert low < 4.96e14 < high
-        assert high / low > 1.2
-
-    def test_a_source_that_may_have_been_power_limited_leaves_the_efficiency_open(self) -> None:
-        """An H100 at 80.6 % of its sheet: an H20 may do as many per cent, or all."""
-        low, expected, high = self.rates(H100, H20, "bf16")["8192³"].rates
-        assert low <= 0.806 * 1.48e14 <= expected <= 1.386e14 * 1.07
-        assert 1.48e14 <= high <= hardware(H20).boost_peak
-
-    def test_chips_that_differ_in_their_links_only_do_the_same(self) -> None:
-        a100, a800 = CATALOGUE.chip("a100-sxm4-80gb"), CATALOGUE.chip("a800-sxm4-80gb")
-        for one in self.rates(a100, a800, "bf16").values():
-            assert one.rates.expected == pytest.approx(one.source.rate.rate)
-
-
-class TestSheets:
-    """From published figures alone, with nothing measured."""
-
-    @pytest.mark.parametrize(
-        ("step", "ratio"),
-        [(Step(1, prefill=False), 1.19), (Step(256, prefill=False), 1.05), (Step(4096, prefill=True), 0.28)],
-    )
-    def test_what_the_h20_keeps_of_an_h100_depends_on_the_work(self, step: Step, ratio: float) -> None:
-        model = read_models([shipped_specs()]).find("deepseek-r1")
-        h20, h100 = (by_sheet(model, chip).at(step) for chip in (H20, H100))
-        assert h20 is not None
-        assert h100 is not None
-        assert h100.expected / h20.expected == pytest.approx(ratio, abs=0.01)
-
-    def test_of_a_large_product_it_keeps_a_seventh(self) -> None:
-        cell = product()
-        h20, h100 = (hardware(chip).seconds(cell.flop, cell.bytes_moved) for chip in (H20, H100))
-        assert h100 / h20 == pytest.approx(0.1496, abs=0.0005)
-
-
-class TestRefused:
-    def test_a_chip_without_the_format(self) -> None:
-        with pytest.raises(InvalidRequest, match="a100-sxm4-80gb has no fp8"):
-            project(source_of(measured({product(dtype="fp8"): 1e15})), CATALOGUE.chip("a100-sxm4-80gb"))
-
-    def test_a_cell_that_a_cache_or_the_host_bent(self) -> None:
-        for caveat, why in {
-            "launch_bound": "the host set its rate",
-            "in_cache": "a cache held its operands",
-        }.items():
-            with pytest.raises(RecordError, match=why):
-                source_of(measured({product(): 1e14}, caveats=frozenset({caveat})))
-
-    def test_what_no_chip_stands_behind(self) -> None:
-        with pytest.raises(RecordError, match="no known chip"):
-            source_of(measured({product(): 1e14})._replace(chip=None))
