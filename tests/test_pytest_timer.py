@@ -193,6 +193,7 @@ def _suite(folder: Path, suite: str, cupy: str) -> Ran:
     return Ran(ran.stdout, {benchmark["name"]: benchmark["stats"] for benchmark in found["benchmarks"]})
 
 
+@pytest.mark.slow
 def test_a_suite_is_timed_by_the_device(tmp_path: Path) -> None:
     ran = _suite(tmp_path, ON_THE_DEVICE, FAKE)
     assert "warning" not in ran.out
@@ -204,6 +205,7 @@ def test_a_suite_is_timed_by_the_device(tmp_path: Path) -> None:
     assert ran.stats["test_pedantic"]["mean"] == WORK_S + STEP_S / 4
 
 
+@pytest.mark.slow
 def test_without_a_device_a_suite_runs_on_the_hosts_clock_with_one_warning(tmp_path: Path) -> None:
     ran = _suite(tmp_path, ON_THE_HOST, NO_GPU)
     assert ran.out.count("HostTimeOnly") == 1
