@@ -10,7 +10,6 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli.main import COMMANDS, main
-from bench.cli.project import _WORKLOADS
 from bench.devices import BACKENDS
 from bench.published.chips import Catalogue
 from bench.published.measured import read_published_measurements
@@ -101,7 +100,7 @@ def test_every_workload_backend_and_format_file_is_in_its_dict() -> None:
     def rooms(folder: str) -> set[str]:
         return {path.stem for path in (ROOT / "bench" / folder).glob("*.py")} - {"__init__", "base"}
 
-    assert rooms("workloads") == set(WORKLOADS) == set(_PLANS) == set(_WORKLOADS)
+    assert rooms("workloads") == set(WORKLOADS) == set(_PLANS)
     assert rooms("devices") - {"check", "cpu_stream", "environment"} == set(BACKENDS)
     modules = {render.__module__.rsplit(".", 1)[-1] for render in FORMATS.values()}
     assert rooms("report/formats") == modules

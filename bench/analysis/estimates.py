@@ -127,6 +127,14 @@ def _over_processes(rates: Sequence[Estimate], logs: Sequence[float]) -> Interva
     return Interval(math.exp(centre - half_width), math.exp(centre + half_width))
 
 
+def pooled_watts(processes: Sequence[Sequence[Reading]]) -> dict[Cell, float]:
+    """Return the mean power in watts that was drawn for each cell, over the processes where it passed."""
+    powers: dict[Cell, list[float | None]] = {}
+    for reading in (reading for readings in processes for reading in readings if reading.passed):
+        powers.setdefault(reading.cell, []).append(drawn_power(reading))
+    return {cell: mean for cell, some in powers.items() if (mean := over_processes(some)) is not None}
+
+
 def over_processes(values: Iterable[float | None]) -> float | None:
     """Return the geometric mean of what each process told, as a rate is pooled; None if none told it."""
     known = [value for value in values if value is not None]
@@ -150,8 +158,14 @@ def published_peak(chip: Chip, figures: Sequence[str]) -> Estimate | None:
     Those of a cell are what it is held against: the dense peak of a matrix multiply, the bandwidth of a copy.
     """
     figure = chip.first_known(figures)
-    value = None if figure is None else figure.in_base_units(figure.value)
-    return Estimate(float(value), None, figure=figure) if isinstance(value, int | float) else None
+    value = None if figure is None else chip.number(figure.name)
+    return None if value is None else Estimate(value, None, figure=figure)
+
+
+def flop_per_clock(chip: Chip, peak: str) -> float | None:
+    """Return the FLOP per clock of all multiprocessors, for the peak of this name; None if not sourced."""
+    sms, each = chip.number("sm_count"), chip.number(f"{PER_CLOCK}.{peak}")
+    return sms * each if sms and each else None
 
 
 def peak_at_clock(chip: Chip, figures: Sequence[str], sm_clock_hz: float) -> Estimate | None:
@@ -160,16 +174,10 @@ def peak_at_clock(chip: Chip, figures: Sequence[str], sm_clock_hz: float) -> Est
     The FLOP per clock stand under the name of the published peak that the format is held against.
     """
     peak = chip.first_known(figures)
-    if peak is None:
+    per_clock = None if peak is None else flop_per_clock(chip, peak.name)
+    if peak is None or per_clock is None:
         return None
-    per_clock = chip.first_known((f"{PER_CLOCK}.{peak.name}",))
-    sms = chip.first_known(("sm_count",))
-    if per_clock is None or sms is None:
-        return None
-    count, each = sms.in_base_units(sms.value), per_clock.in_base_units(per_clock.value)
-    if not isinstance(count, int | float) or not isinstance(each, int | float):
-        return None
-    return Estimate(float(count * each * sm_clock_hz), None, figure=per_clock)
+    return Estimate(per_clock * sm_clock_hz, None, figure=chip.first_known((f"{PER_CLOCK}.{peak.name}",)))
 
 
 def ratio(numerator: Estimate, denominator: Estimate) -> Ratio:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench.analysis.estimates import PER_CLOCK, published_peak
+from bench.analysis.estimates import flop_per_clock, published_peak
 from bench.published.chips import Chip
 from bench.workloads.base import BANDWIDTH
 
@@ -46,17 +46,15 @@ def hardware_of(chip: Chip, figures: Sequence[str]) -> Hardware | None:
     peak, bandwidth = published_peak(chip, figures), published_peak(chip, BANDWIDTH)
     if peak is None or bandwidth is None or peak.figure is None:
         return None
-    sms = value_of(chip, "sm_count")
-    each = value_of(chip, f"{PER_CLOCK}.{peak.figure.name}")
     return Hardware(
         chip=chip,
         figure=peak.figure.name,
         peak=peak.rate,
         bandwidth=bandwidth.rate,
-        sms=sms,
-        per_clock=sms * each if sms and each else None,
-        boost=value_of(chip, "boost_clock"),
-        watts=value_of(chip, "tdp"),
+        sms=chip.number("sm_count"),
+        per_clock=flop_per_clock(chip, peak.figure.name),
+        boost=chip.number("boost_clock"),
+        watts=chip.number("tdp"),
     )
 
 
@@ -64,10 +62,3 @@ def architecture(chip: Chip) -> str:
     """Return the name of a chip's architecture, such as Hopper, without that of its die."""
     figure = chip.first_known(("architecture",))
     return str(figure.value).partition(" (")[0] if figure else f"that of {chip.id}"
-
-
-def value_of(chip: Chip, name: str) -> float | None:
-    """Return a published figure in base units, None if there is no number of that name."""
-    figure = chip.first_known((name,))
-    value = None if figure is None else figure.in_base_units(figure.value)
-    return float(value) if isinstance(value, int | float) else None

@@ -32,9 +32,10 @@ and as far down. A chip projected onto itself is what was measured.
 
 It assumes that an SM of the target takes as many cycles for the same work, but for its FLOP per clock; libraries
 that choose equally well; and joules per FLOP that do not depend on the chip. No number is fitted to a target: all
-come from the source's cells or from published figures, but for these, which are choices: 20 µs, 4.5 % and 10 %
-(what was seen of other calls, units and people: results/README.md), the 1.5, and that memory's range goes half of
-the way. How far it is off on pairs of chips that somebody measured is told there, computed by tests.
+come from the source's cells or from published figures, but for these, which are choices: 20 µs and 4.5 % (of
+measured calls and units: results/README.md), 10 % (of others' rates: bench.analysis.sane), the 1.5, and that
+memory's range goes half of the way. How far it is off on pairs of chips that somebody measured is told in
+results/README.md, computed by tests.
 Sources: rooflines, Williams et al., CACM 52(4), 2009; waves, NVIDIA's Matrix Multiplication Background User's
 Guide; dynamic power, C·V²·f, Weste and Harris, CMOS VLSI Design, 4th ed., chapter 5.
 """

@@ -31,8 +31,8 @@ class Judged(NamedTuple):
     an `other_chip`, a `high_clock` or an `other_product`; it is not judged if it `failed` its check in some
     process, is `host_limited`, `unusual` (not steady, or not of normal data), `unpublished`, or below what
     others measured, of products near to squares, and `memory_bound` by its sheet, as of few rows, or with
-    `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and
-    the boost clock (Hz), where known.
+    `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and the boost clock (Hz),
+    where known.
     """
 
     cell: Cell
@@ -130,11 +130,8 @@ def _is_too_fast(cell: Cell, rate: Estimate, side: Side, chip: Chip, hi: float |
 
 
 def _clocks(cell: Cell, side: Side, chip: Chip) -> dict[str, float]:
-    figure, clock = chip.first_known(("boost_clock",)), side.clocks.get(cell)
-    hertz = figure.in_base_units(figure.value) if figure else None
-    if clock is None or not isinstance(hertz, int | float):
-        return {}
-    return {"clock": clock, "boost": float(hertz)}
+    boost, clock = chip.number("boost_clock"), side.clocks.get(cell)
+    return {} if clock is None or boost is None else {"clock": clock, "boost": boost}
 
 
 def _is_power_limited(rate: Estimate, side: Side, values: Mapping[str, float], lo: float) -> bool:

@@ -19,8 +19,6 @@ from bench.workloads.base import STREAMS, Cell
 
 # A call so short is mostly what any call costs beside its work: 6 to 8 µs on an H100 and H200 (results/README.md).
 SHORT_S: Final = 20e-6
-
-
 # Why a cell is left out, where a code tells it.
 REASONS: Final = MappingProxyType(
     {

@@ -5,13 +5,13 @@ between them, without attention, and as if one device held all weights.
 """
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 from bench.analysis.compare import Kind
 from bench.analysis.cost import joules_per_token, usd_per_million_tokens
 from bench.analysis.estimates import Estimate
-from bench.analysis.hardware import hardware_of, value_of
+from bench.analysis.hardware import hardware_of
 from bench.analysis.roofline import BENT, is_usual
 from bench.analysis.times import Times, total
 from bench.published.chips import Chip
@@ -21,7 +21,6 @@ from bench.workloads.base import Cell, Shape
 from bench.workloads.llm import STEPS, Product, Step, products
 
 SHEET: Final = "sheet"
-SecondsOf = Callable[[Product], Times | None]
 
 
 class StepTime(NamedTuple):
@@ -68,16 +67,20 @@ class InUse(NamedTuple):
         return usd_per_million_tokens(self.usd_per_hour, seconds.expected, step.tokens)
 
 
-def step_times(model: Model, seconds_of: SecondsOf, steps: Sequence[Step] = STEPS) -> tuple[StepTime, ...]:
-    """Return what each step takes if `seconds_of` tells the time of all calls of each of its products."""
-    return tuple(_step_time(step, products(model, step), seconds_of) for step in steps)
+def _step_times(
+    model: Model, seconds_of: Callable[[Product], Times | None], named: Callable[[Product], str]
+) -> tuple[StepTime, ...]:
+    """Return what each step takes if `seconds_of` tells the time of all calls of each of its products.
 
-
-def _step_time(step: Step, needed: Sequence[Product], seconds_of: SecondsOf) -> StepTime:
-    found = [(product, seconds_of(product)) for product in needed]
-    missing = tuple(f"{product.matmul.dtype} {product.shape}" for product, seconds in found if seconds is None)
-    known = [seconds for _, seconds in found if seconds is not None]
-    return StepTime(step, None if missing else total(known), tuple(dict.fromkeys(missing)))
+    Where it tells none, `named` says what is missing.
+    """
+    found = []
+    for step in STEPS:
+        times = [(product, seconds_of(product)) for product in products(model, step)]
+        missing = dict.fromkeys(named(product) for product, seconds in times if seconds is None)
+        known = [seconds for _, seconds in times if seconds is not None]
+        found.append(StepTime(step, None if missing else total(known), tuple(missing)))
+    return tuple(found)
 
 
 def by_sheet(model: Model, chip: Chip) -> InUse:
@@ -88,15 +91,11 @@ def by_sheet(model: Model, chip: Chip) -> InUse:
         moved = product.bytes_moved(product.matmul.dtype)
         return None if hardware is None else Times.exactly(hardware.seconds(product.flop, moved))
 
-    times = tuple(
-        one._replace(missing=tuple(dict.fromkeys(name.partition(" ")[0] for name in one.missing)))
-        for one in step_times(model, seconds_of)
-    )
-    watts, memory = value_of(chip, "tdp"), value_of(chip, "memory_size")
+    watts, memory = chip.number("tdp"), chip.number("memory_size")
     return InUse(
         label=chip.id,
         kind="projected",
-        times=times,
+        times=_step_times(model, seconds_of, lambda product: product.matmul.dtype),
         watts=dict.fromkeys(STEPS, watts) if watts else {},
         devices=math.ceil(model.weight_bytes / memory) if memory else None,
         basis=SHEET,
@@ -116,7 +115,7 @@ def by_cells(model: Model, seconds: Mapping[Cell, Times]) -> tuple[StepTime, ...
         one = by_shape.get((instead or product.matmul.dtype, product.shape))
         return None if one is None else one.apply(lambda call: call * product.times)
 
-    return step_times(model, seconds_of)
+    return _step_times(model, seconds_of, lambda product: f"{product.matmul.dtype} {product.shape}")
 
 
 def stands_in(model: Model, cells: Collection[Cell]) -> str | None:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 
 class Times(NamedTuple):
-    """Seconds of a call: as expected, and at the ends of the range, the slow one first."""
+    """Seconds of a call, or its rates a second: as expected, and at the ends of the range, the slow one first."""
 
     slow: float
     expected: float

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -82,9 +81,8 @@ def catalogue_from(specs_dir: Path | None) -> "Catalogue":
     return catalogue
 
 
-@cache
 def models_from(specs_dir: Path | None) -> "Models":
-    """Return the language models, and say on stderr, once, which of them `specs_dir` overrides."""
+    """Return the language models, and say on stderr which of them `specs_dir` overrides."""
     from bench.published.models import read_models  # noqa: PLC0415 - `--help` must not load it
     from bench.published.source import specs_folders  # noqa: PLC0415
 

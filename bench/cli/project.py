@@ -9,12 +9,10 @@ from bench.cli.asked import Asked
 from bench.cli.options import CONTEXT, catalogue_from, chip_from, models_from, shared_options, show
 from bench.cli.prices import by_chip, price_option
 from bench.errors import InvalidRequest, RecordError
+from bench.workloads import WORKLOADS
 
 if TYPE_CHECKING:
     from bench.analysis.source import Source
-
-# As bench.workloads has them.
-_WORKLOADS = ("gemm", "skinny", "stream", "llm")
 
 
 @click.command("project", context_settings=CONTEXT)
@@ -28,7 +26,7 @@ _WORKLOADS = ("gemm", "skinny", "stream", "llm")
 @click.option("--to", "target", required=True, metavar="CHIP", help="The chip that was not measured.")
 @click.option(
     "--workload",
-    type=click.Choice(_WORKLOADS),
+    type=click.Choice(list(WORKLOADS)),
     help="Only what was measured for this; llm sums up a model's steps.",
 )
 @click.option("--model", "model_id", metavar="ID", help="The model of workload llm, such as deepseek-r1.")

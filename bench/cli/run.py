@@ -178,11 +178,15 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - Cl
     given = {name for name in options if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     catalogue = catalogue_from(options["specs_dir"])
     with stop_on_signals():
+        asked = None
         if options["resume"] is not None:
             outcomes = [_resume(options["resume"], _of_plan(options, given))]
         else:
-            outcomes = _measure(_request(options, given, catalogue))
-        _report(outcomes, options, catalogue, monotonic() - started)
+            request = _request(options, given, catalogue)
+            outcomes, asked = _measure(request), request.wish.model
+        seconds = monotonic() - started
+        model = _measured_model(outcomes[0].header.plan.model, asked, options["specs_dir"])
+        _report(outcomes, options, catalogue, model, seconds)
 
 
 def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue") -> "Request":
@@ -252,11 +256,14 @@ def _model(options: dict[str, Any]) -> "Model | None":
     return None if options["model"] is None else models_from(options["specs_dir"]).find(options["model"])
 
 
-def _measured_model(name: str | None, options: dict[str, Any]) -> "Model | None":
-    """Return the model that a record names; without its file its steps cannot be summed up, which is said."""
-    if name is None:
-        return None
-    models = models_from(options["specs_dir"])
+def _measured_model(name: str | None, asked: "Model | None", specs_dir: Path | None) -> "Model | None":
+    """Return the model that a record names, which may be the one `asked` for.
+
+    Without its file its steps cannot be summed up, which is said.
+    """
+    if name is None or (asked is not None and asked.id == name):
+        return None if name is None else asked
+    models = models_from(specs_dir)
     if name not in models:
         say(f"no model {name!r} here, so its steps are not shown; --specs-dir may name a folder that has it")
         return None
@@ -303,7 +310,13 @@ def _resume(path: Path, clash: set[str]) -> "Outcome":
         return resume(path, tool=VERSION, on_event=on_event)
 
 
-def _report(outcomes: "list[Outcome]", options: dict[str, Any], catalogue: "Catalogue", seconds: float) -> None:
+def _report(
+    outcomes: "list[Outcome]",
+    options: dict[str, Any],
+    catalogue: "Catalogue",
+    model: "Model | None",
+    seconds: float,
+) -> None:
     """Print the table, then where it was saved and what to do next; exit with what the outcome has."""
     from bench.report.measured import Run, run_view  # noqa: PLC0415 - `--help` must not load it
 
@@ -317,7 +330,7 @@ def _report(outcomes: "list[Outcome]", options: dict[str, Any], catalogue: "Cata
         seconds=seconds,
         interrupted=last.stopped_by is not None,
         best_only=options["library"] == _BEST,
-        model=_measured_model(outcomes[0].header.plan.model, options),
+        model=model,
     )
     show(run_view(run, own, [catalogue.resolve(name).chip for name in catalogue.context]), options["format_name"])
     for path in paths:

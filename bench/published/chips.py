@@ -52,6 +52,12 @@ class Chip(NamedTuple):
         found = (self.figures.get(name) for name in names)
         return next((figure for figure in found if figure is not None and figure.value is not None), None)
 
+    def number(self, name: str) -> float | None:
+        """Return the figure `name` in base units; None if it was not published, or is no number."""
+        figure = self.first_known((name,))
+        value = None if figure is None else figure.in_base_units(figure.value)
+        return float(value) if isinstance(value, int | float) else None
+
 
 class _RawIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pci_device_ids: tuple[str, ...] = ()

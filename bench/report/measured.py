@@ -8,10 +8,10 @@ import msgspec
 from bench.analysis.estimates import (
     Estimate,
     Ratio,
-    drawn_power,
     over_processes,
     peak_at_clock,
     pooled_cells,
+    pooled_watts,
     published_peak,
     ratio,
 )
@@ -116,22 +116,16 @@ def run_view(run: Run, own_chip: Chip | None, context: Sequence[Chip]) -> View:
             own_chip,
         ),
     )
-    return view if run.model is None else with_steps(view, run.model, _in_use(run, run.model, rates_of(shown)))
+    return view if run.model is None else with_steps(view, run.model, _in_use(run, run.model, shown))
 
 
-def rates_of(shown: Sequence[Shown]) -> dict[Cell, Estimate]:
-    """Return the rates of the cells that have one."""
-    return {one.cell: one.rate for one in shown if one.rate is not None}
-
-
-def _in_use(run: Run, model: Model, rates: Mapping[Cell, Estimate]) -> InUse:
+def _in_use(run: Run, model: Model, shown: Sequence[Shown]) -> InUse:
     """Return the steps of a model as this run measured them."""
     device = run.header.device
-    powers: dict[Cell, list[float | None]] = {}
-    for reading in (reading for process in run.processes for reading in process if reading.cell in rates):
-        powers.setdefault(reading.cell, []).append(drawn_power(reading))
-    watts = {cell: mean for cell, some in powers.items() if (mean := over_processes(some)) is not None}
-    return measured_in_use(model, device.chip or device.name, run.header.origin, rates, watts)
+    rates = {one.cell: one.rate for one in shown if one.rate is not None}
+    return measured_in_use(
+        model, device.chip or device.name, run.header.origin, rates, pooled_watts(run.processes)
+    )
 
 
 def _found(run: Run) -> list[Shown]:

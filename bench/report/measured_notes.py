@@ -120,9 +120,8 @@ def _at_boost(cell: Cell, chip: Chip | None, *, above: float = 0.0) -> str:
 
     Nothing where that is not known, or not more than `above`, per second.
     """
-    boost = chip.first_known(("boost_clock",)) if chip else None
-    hertz = boost.in_base_units(boost.value) if boost else None
-    if chip is None or not isinstance(hertz, int | float):
+    hertz = chip.number("boost_clock") if chip else None
+    if chip is None or hertz is None:
         return ""
     peak = peak_at_clock(chip, cell.figures, hertz)
     if peak is None or peak.rate <= above:

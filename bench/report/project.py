@@ -13,7 +13,7 @@ from bench.analysis.times import Times
 from bench.published.models import Model
 from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns
 from bench.report.steps import pair_sections, steps_document
-from bench.report.view import Column, Section, View, percent, significant
+from bench.report.view import Column, Section, Texts, View, few, percent, section_of, significant
 from bench.units import format_si
 from bench.workloads.base import STREAMS
 
@@ -76,7 +76,7 @@ def _title(model: Model) -> str:
 
 def _rates(found: Projected) -> Section:
     cells = found.cells
-    columns: list[tuple[Column, list[str]]] = [
+    columns: list[Texts] = [
         *cell_texts([one.source.cell for one in cells]),
         (Column(f"{found.source.side.label} ({KINDS[found.source.side.kind]})", "right"), [*map(_source, cells)]),
         (Column(f"{found.target.id} (projected)", "right"), [*map(_expected, cells)]),
@@ -85,7 +85,7 @@ def _rates(found: Projected) -> Section:
         (Column("of its published peak", "right"), [percent(_share(one)) for one in cells]),
         (Column("limited by"), [one.bound_by for one in cells]),
     ]
-    return _section("Rates", columns, [])
+    return section_of("Rates", columns)
 
 
 def _costs(found: Projected, prices: Mapping[str, float]) -> list[Section]:
@@ -95,7 +95,7 @@ def _costs(found: Projected, prices: Mapping[str, float]) -> list[Section]:
         return []
     products = [one for one in found.cells if one.source.cell.operation not in STREAMS]
     label = found.source.side.label
-    columns: list[tuple[Column, list[str]]] = [
+    columns: list[Texts] = [
         *cell_texts([one.source.cell for one in products]),
         *_cost(f"USD per PFLOP, {label}", [_usd(prices.get(source), one.source.rate.rate) for one in products]),
         *_cost(f"USD per PFLOP, {target}", [_usd(prices.get(target), one.rates.expected) for one in products]),
@@ -104,20 +104,15 @@ def _costs(found: Projected, prices: Mapping[str, float]) -> list[Section]:
     ]
     given = [f"{chip} at {prices[chip]:g} USD an hour" for chip in (source, target) if chip in prices]
     return [
-        _section("Money and energy", columns, [f"prices as given: {'; '.join(dict.fromkeys(given))}", _ENERGY])
+        section_of("Money and energy", columns, [f"prices as given: {'; '.join(dict.fromkeys(given))}", _ENERGY])
     ]
 
 
-def _cost(head: str, values: Sequence[float | None]) -> list[tuple[Column, list[str]]]:
+def _cost(head: str, values: Sequence[float | None]) -> list[Texts]:
     """Return a column, unless nothing is known for it."""
     if all(value is None for value in values):
         return []
     return [(Column(head, "right"), ["" if value is None else significant(value, 3) for value in values])]
-
-
-def _section(title: str, columns: Sequence[tuple[Column, list[str]]], notes: Sequence[str]) -> Section:
-    rows = [[texts[index] for _, texts in columns] for index in range(len(columns[0][1]))]
-    return Section(title, [column for column, _ in columns], rows, notes=notes)
 
 
 def _source(one: Projection) -> str:
@@ -202,7 +197,7 @@ def _notes(found: Projected) -> list[str]:
         )
     above = [one.source.cell.label for one in found.cells if _exceeds_its_sheet(one)]
     if above:
-        some = f"{', '.join(above[:_MOST_NAMED])}{' and more' if len(above) > _MOST_NAMED else ''}"
+        some = few(above, _MOST_NAMED)
         notes.append(f"above the source's own published peak or bandwidth, which is to be explained first: {some}")
     if any(one.target.watts is None for one in found.cells):
         notes.append(f"no board power of {found.target.id} is published, so that no power limit is in these rates")
@@ -226,8 +221,7 @@ def _left_out(left: Sequence[LeftOut]) -> list[str]:
     by_reason: dict[str, list[str]] = {}
     for one in left:
         by_reason.setdefault(one.reason, []).append(one.cell.label)
-    found = []
-    for reason, labels in by_reason.items():
-        more = f" and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
-        found.append(f"left out: {', '.join(labels[:_MOST_NAMED])}{more}: {REASONS.get(reason, reason)}")
-    return found
+    return [
+        f"left out: {few(labels, _MOST_NAMED)}: {REASONS.get(reason, reason)}"
+        for reason, labels in by_reason.items()
+    ]

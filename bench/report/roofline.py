@@ -7,7 +7,7 @@ from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
 from bench.analysis.roofline import Ceilings, Point, Roof, Under
 from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns
-from bench.report.view import Column, Section, View, percent, significant
+from bench.report.view import Column, Section, Texts, View, percent, section_of, significant
 from bench.units import format_si
 from bench.workloads.base import Cell
 
@@ -56,7 +56,7 @@ def _ceilings(limits: Sequence[Ceilings], sides: Sequence[Side]) -> Section:
         (Column("measured ridge", "right"), [_ridge(one.measured) for one in limits]),
     ]
     ridges = [_RIDGE] if any(one.published or one.measured for one in limits) else []
-    return _section("Ceilings", columns, len(limits), [*ridges, *_counting(limits), *_lacking(limits)])
+    return section_of("Ceilings", _telling(columns), [*ridges, *_counting(limits), *_lacking(limits)])
 
 
 def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
@@ -69,16 +69,15 @@ def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
         (Column("of the published ceiling", "right"), [_share(one.published, one.cell) for one in points]),
         (Column("of the measured ceiling", "right"), [_share(one.measured, one.cell) for one in points]),
     ]
-    return _section("Products", columns, len(points), [_PER_BYTE, *_above(points)])
+    return section_of("Products", _telling(columns), [_PER_BYTE, *_above(points)])
 
 
-def _section(title: str, columns: Sequence[tuple[Column, list[str]]], rows: int, notes: Sequence[str]) -> Section:
-    kept = [column for column in columns if any(column[1])]
-    texts = [[column[1][index] for column in kept] for index in range(rows)]
-    return Section(title, [column for column, _ in kept], texts, notes=notes)
+def _telling(columns: Sequence[Texts]) -> list[Texts]:
+    """Return the columns that have something to say."""
+    return [column for column in columns if any(column[1])]
 
 
-def _of_side(of: Sequence[Side], sides: Sequence[Side]) -> list[tuple[Column, list[str]]]:
+def _of_side(of: Sequence[Side], sides: Sequence[Side]) -> list[Texts]:
     return [(Column("of"), [side.label for side in of])] if len(sides) > 1 else []
 
 

@@ -8,11 +8,10 @@ from bench.analysis.steps import SHEET, InUse, StepTime
 from bench.analysis.times import Times
 from bench.published.models import Model
 from bench.report.columns import KINDS
-from bench.report.view import Column, Section, View, significant
+from bench.report.view import Column, Section, Texts, View, few, section_of, significant
 from bench.units import format_si
 from bench.workloads.llm import STEPS, Step
 
-Texts = tuple[Column, list[str]]
 _DIGITS: Final = 3
 _MOST_NAMED: Final = 3
 _WHAT: Final = (
@@ -55,7 +54,7 @@ def with_steps(view: View, model: Model, use: InUse) -> View:
     steps = [step for step in STEPS if use.at(step)]
     title = f"{model.name} in {use.instead or model.weights}: the steps"
     products = Section("The products", view.columns, view.rows)
-    told = _section(title, [*_own_columns(use, steps)], [_WHAT, _STEPS, *_missing([use])])
+    told = section_of(title, [*_own_columns(use, steps)], [_WHAT, _STEPS, *_missing([use])])
     sections = [products, told if steps else Section(title, lead=[f"{line}." for line in _missing([use])])]
     document = {**view.document, "in_use": steps_document(model, [use])}
     return view._replace(columns=(), rows=(), sections=sections, document=document)
@@ -82,7 +81,7 @@ def pair_sections(pairs: Sequence[Pair], title: str, *, costs: bool) -> list[Sec
     columns += [_tokens_column(use, steps) for use in uses[:1] if len(pairs) == 1]
     missing = _missing([pair.measured for pair in pairs])
     notes = [_WHAT, _STEPS, _RECORD, *missing]
-    found = [_section(title, columns, notes)] if steps else [Section(title, lead=missing)]
+    found = [section_of(title, columns, notes)] if steps else [Section(title, lead=missing)]
     return [*found, *_costs(uses, steps, f"{title}, energy and money")] if costs or _priced(uses) else found
 
 
@@ -104,7 +103,7 @@ def _sheet_sections(one: ModelInUse, title: str) -> list[Section]:
     ]
     ratio = [f"÷: how fast {uses[0].label} is beside another; above 1 it is the faster one"] if uses[1:] else []
     notes = [_WHAT, _STEPS, _SHEET, *ratio, *_weights(one), *_missing(uses)]
-    sections = [_section(title, columns, notes)]
+    sections = [section_of(title, columns, notes)]
     return [*sections, *_costs(uses, steps, f"{title}, energy and money")] if _priced(uses) else sections
 
 
@@ -139,12 +138,7 @@ def _costs(uses: Sequence[InUse], steps: Sequence[Step], title: str) -> list[Sec
     prices = dict.fromkeys(
         f"{use.label} at {use.usd_per_hour:g} USD an hour" for use in uses if use.usd_per_hour is not None
     )
-    return [_section(title, columns, [_POWER, *([f"prices as given: {'; '.join(prices)}"] if prices else [])])]
-
-
-def _section(title: str, columns: Sequence[Texts], notes: Sequence[str]) -> Section:
-    rows = [[texts[index] for _, texts in columns] for index in range(len(columns[0][1]))]
-    return Section(title, [column for column, _ in columns], rows, notes=notes)
+    return [section_of(title, columns, [_POWER, *([f"prices as given: {'; '.join(prices)}"] if prices else [])])]
 
 
 def _head(use: InUse) -> str:
@@ -195,9 +189,8 @@ def _missing(uses: Iterable[InUse]) -> list[str]:
             found.append(f"{_head(use)}: {use.instead} stands for the model's own format, weights too")
         lacking = list({name: None for one in use.times if one.seconds is None for name in one.missing})
         if lacking:
-            some = ", ".join(lacking[:_MOST_NAMED])
-            more = f" and {len(lacking) - _MOST_NAMED} more" if len(lacking) > _MOST_NAMED else ""
-            found.append(f"{_head(use)}: no rate of {some}{more} is known, so steps with that have no time")
+            some = few(lacking, _MOST_NAMED)
+            found.append(f"{_head(use)}: no rate of {some} is known, so steps with that have no time")
     return found
 
 

@@ -27,6 +27,15 @@ class Section(NamedTuple):
     notes: Sequence[str] = ()
 
 
+Texts = tuple[Column, Sequence[str]]
+
+
+def section_of(title: str, columns: Sequence[Texts], notes: Sequence[str] = ()) -> Section:
+    """Return a section whose table has these columns, each with its texts from top to bottom."""
+    rows = [list(texts) for texts in zip(*(texts for _, texts in columns), strict=True)]
+    return Section(title, [column for column, _ in columns], rows, notes=notes)
+
+
 class Case(NamedTuple):
     """One thing that was judged, as test reports have it; `text` says what was found."""
 
@@ -50,6 +59,12 @@ class View(NamedTuple):
     notes: Sequence[str] = ()
     sections: Sequence[Section] = ()
     cases: Sequence[Case] = ()
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names in one line, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def percent(share: float, digits: int = 3) -> str:
