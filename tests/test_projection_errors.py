@@ -14,7 +14,7 @@ from bench.analysis.sides import measured_side
 from bench.analysis.source import source_of
 from bench.workloads.base import Cell
 from tests.command import chipbench
-from tests.projection_errors import CATALOGUE, PAIRS, cases, summary, table
+from tests.projection_errors import CATALOGUE, PAIRS, Case, cases, summary, table
 
 RESULTS: Final = Path(__file__).resolve().parent.parent / "results"
 # The records of one lease of each chip: four runs, two keys.
@@ -34,14 +34,17 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return {chip: tmp_path / chip for chip in RUNS}
 
 
-def errors(source: Path, target: Path) -> dict[Cell, float]:
-    """Return by how much projected rates are too high, relative to the best that was measured."""
+def outcomes(source: Path, target: Path) -> list[Case]:
+    """Return what is projected of each product and copy beside the best rate of it that was measured."""
     first, second = (measured_side(str(path), path, CATALOGUE.chip).side for path in (source, target))
     best: dict[tuple[str, str, str], float] = {}
     for cell, rate in second.estimates.items():
         best[_key(cell)] = max(rate.rate, best.get(_key(cell), 0.0))
     found = project(source_of(first), CATALOGUE.chip(target.name)).cells
-    return {one.source.cell: one.rates.expected / best[_key(one.source.cell)] - 1 for one in found}
+    return [
+        Case(one.source.cell.dtype_label, one.source.cell.size_text, one, best[_key(one.source.cell)])
+        for one in found
+    ]
 
 
 def _key(cell: Cell) -> tuple[str, str, str]:
@@ -49,19 +52,26 @@ def _key(cell: Cell) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "average", "within"),
-    [("h200-sxm-141gb", "h100-sxm5-80gb", 0.04, 0.90), ("h100-sxm5-80gb", "h200-sxm-141gb", 0.045, 0.90)],
+    ("source", "target", "average", "within", "held"),
+    [
+        ("h200-sxm-141gb", "h100-sxm5-80gb", 0.039, 0.91, 0.80),
+        ("h100-sxm5-80gb", "h200-sxm-141gb", 0.043, 0.90, 0.90),
+    ],
 )
 def test_two_measured_chips_project_onto_each_other(
-    source: str, target: str, average: float, within: float, folders: dict[str, Path]
+    source: str, target: str, average: float, within: float, held: float, folders: dict[str, Path]
 ) -> None:
-    """81 products and copies; `within` is the share of them that is off by no more than a tenth."""
-    found = [abs(error) for error in errors(folders[source], folders[target]).values()]
+    """81 products and copies; `within` is the share that is off by no more than a tenth, `held` that in its range.
+
+    As results/README.md tells it.
+    """
+    found = outcomes(folders[source], folders[target])
+    errors = [abs(one.error) for one in found]
     assert len(found) == 81
-    assert mean(found) < average
-    assert median(found) < average
-    assert mean(error <= 0.10 for error in found) >= within
-    assert max(found) < 0.25
+    assert round(mean(errors), 3) == average
+    assert round(mean(error <= 0.10 for error in errors), 2) == within
+    assert round(mean(one.held for one in found), 2) == held
+    assert max(errors) < 0.235
 
 
 def test_the_h20_from_an_h200_is_what_others_measured_on_it(folders: dict[str, Path]) -> None:
