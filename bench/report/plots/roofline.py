@@ -1,6 +1,5 @@
 """Draws the picture of rooflines that `roofline_data` describes."""
 
-import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -10,20 +9,18 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from bench.report.plots import style
-from bench.report.plots.roofline_data import Axis, Dot, Key, Label, Line, Mark, RooflinePicture
+from bench.report.plots.frame import WIDTH, Frame
+from bench.report.plots.roofline_data import Axis, Dot, Label, Line, Mark, RooflinePicture
 from bench.units import format_si
 
-# Inches: the figure's width, what is left of the axes, and right of them, where the labels stand.
-_WIDTH, _LEFT, _RIGHT = 11.7, 1.15, 4.0
-_TITLE_LINE, _KEY_LINE, _NOTE_LINE = 0.27, 0.34, 0.17
-_EDGE, _AXIS_TITLE = 0.14, 0.62
-_TITLE_WIDTH, _NOTE_WIDTH = 90, 165  # characters
+# Inches: what is left of the axes, and right of them, where the labels stand; the key's row, the axis' title.
+_LEFT, _RIGHT = 1.15, 4.0
+_KEY_LINE, _AXIS_TITLE = 0.34, 0.62
 _LABEL_AT, _SWATCH = 0.28, 0.36  # inches from the axes to a label's swatch, and its length
 _THIN, _THICKER = 1.7, 2.0  # points: a line, and what is added for each that lies upon it
 _LARGER: Final = 1.4  # likewise a marker
 _MOST_UPON: Final = 3
 _DASHES: Final = (0, (4, 2))
-_BESIDE_KEY: Final = 0.3
 _APART: Final = 0.015  # inches, between a label's middle and each of its lines
 
 
@@ -35,39 +32,18 @@ def render(picture: RooflinePicture, suffix: str) -> bytes:
 
 def drawn(picture: RooflinePicture) -> Figure:
     """Return the figure, in whatever style is in use."""
-    title = _evenly(picture.title)
-    notes = [line for note in picture.notes for line in textwrap.wrap(note, _NOTE_WIDTH)]
-    top = _EDGE + _TITLE_LINE * len(title) + _KEY_LINE
-    bottom = _EDGE + _NOTE_LINE * len(notes) + _AXIS_TITLE
-    height = top + picture.height + bottom
-    figure = Figure(figsize=(_WIDTH, height))
-    width = _WIDTH - _LEFT - _RIGHT
-    axes = figure.add_axes((_LEFT / _WIDTH, bottom / height, width / _WIDTH, picture.height / height))
+    body = _KEY_LINE + picture.height + _AXIS_TITLE
+    frame = Frame(title=picture.title, notes=picture.notes, body=body)
+    width = WIDTH - _LEFT - _RIGHT
+    axes = frame.axes(left=_LEFT, top=_KEY_LINE, width=width, height=picture.height)
     _axes(axes, picture)
     for line in picture.lines:
         _line(axes, line, picture)
     _dots(axes, picture.dots, last=picture.lines[-1].side)
     for label in picture.labels:
         _label(axes, label, picture.y, (width, picture.height))
-    _text(figure, "\n".join(title), _EDGE / _WIDTH, 1 - _EDGE / height, size=style.TITLE_SIZE, weight="bold")
-    _text(
-        figure, "\n".join(notes), _EDGE / _WIDTH, (_EDGE + _NOTE_LINE * len(notes)) / height, size=style.SMALL_SIZE
-    )
-    _key(figure, picture.key, 1 - (top - _KEY_LINE / 2) / height)
-    return figure
-
-
-def _evenly(title: str) -> list[str]:
-    """Return as few lines as hold a title, of about one length."""
-    wrapped = {
-        width: textwrap.wrap(title, width, break_long_words=False)
-        for width in range(_TITLE_WIDTH // 2, _TITLE_WIDTH + 1)
-    }
-    return next(lines for lines in wrapped.values() if len(lines) == len(wrapped[_TITLE_WIDTH]))
-
-
-def _text(figure: Figure, text: str, x: float, y: float, **more: Any) -> None:  # noqa: ANN401 - as matplotlib's
-    figure.text(x, y, text, ha="left", va="top", linespacing=1.25, parse_math=False, **more)
+    frame.key([(_swatch(one.mark), one.text) for one in picture.key], below=_KEY_LINE / 2)
+    return frame.figure
 
 
 def _axes(axes: Axes, picture: RooflinePicture) -> None:
@@ -147,16 +123,8 @@ def _label(axes: Axes, label: Label, y: Axis, inches: tuple[float, float]) -> No
     axes.text(after, label.height - above, label.figures, parse_math=False, transform=axes.transAxes, **figures)
 
 
-def _key(figure: Figure, key: Sequence[Key], y: float) -> None:
-    """Write what lines and markers mean, from left to right in one row."""
-    x = _EDGE
-    for one in key:
-        ends = [x / _WIDTH, (x + _BESIDE_KEY) / _WIDTH]
-        places: dict[str, Any] = {"transform": figure.transFigure}
-        if one.mark in {"solid", "dashed"}:
-            places["linestyle"] = "-" if one.mark == "solid" else _DASHES
-            figure.add_artist(Line2D(ends, [y, y], color=style.INK, linewidth=_THIN, **places))
-        else:
-            figure.add_artist(Line2D([sum(ends) / 2], [y], **_marks(one.mark, None), **places))
-        figure.text(ends[1] + 0.005, y, one.text, va="center", fontsize=style.SMALL_SIZE, parse_math=False)
-        x += _BESIDE_KEY + 0.066 * len(one.text) + 0.25
+def _swatch(mark: Mark) -> dict[str, Any]:
+    """Return how a line or a marker of no side in particular looks."""
+    if mark in {"solid", "dashed"}:
+        return {"linestyle": "-" if mark == "solid" else _DASHES, "color": style.INK, "linewidth": _THIN}
+    return _marks(mark, None)
