@@ -13,6 +13,7 @@ from statistics import median, variance
 from typing import Final, NamedTuple
 
 CONFIDENCE: Final = 0.95
+_EXACTLY: Final = 1000  # samples, up to which chances are exact quotients
 MIN_SAMPLES: Final = 6  # the fewest whose extremes bound the median with 95 % confidence
 _UPPER: Final = 1.645  # standard errors to the upper end of a one-sided 95 % interval
 _SURE: Final = 3.09  # to that of a one-sided 99.9 % interval: a run of several processes has a hundred cells
@@ -59,14 +60,23 @@ def median_ranks(n: int, confidence: float = CONFIDENCE) -> tuple[int, int] | No
     The narrowest symmetric pair whose exact coverage, 1 − 2·P(Binomial(n, ½) < k), reaches `confidence`; None
     if even the extremes do not. Source: Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2.
     """
+    # Further than ten times √n, twenty standard deviations, from the middle there is nothing that counts.
+    first = max(0, math.floor(n / 2 - 10 * math.sqrt(n)))
     tail = 0.0
-    rank = -1
+    rank = first - 1
     while rank + 1 < n / 2:
-        tail += math.comb(n, rank + 1) / 2**n
+        tail += _chance(n, rank + 1)
         if 1 - 2 * tail < confidence:
             break
         rank += 1
     return None if rank < 0 else (rank, n - 1 - rank)
+
+
+def _chance(n: int, k: int) -> float:
+    """Return the chance of k heads in n tosses of a coin; of many by logarithms, as the numbers grow too long."""
+    if n <= _EXACTLY:
+        return float(math.comb(n, k) / 2**n)
+    return math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2))
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:

@@ -72,6 +72,16 @@ def test_the_ranks_are_the_narrowest_pair_with_the_confidence(n: int, confidence
     assert lo + 1 >= hi - 1 or _coverage(n, (lo + 1, hi - 1)) < confidence
 
 
+@pytest.mark.parametrize("n", [1000, 1001, 1002, 5000, 12_001])
+def test_the_ranks_of_many_samples_are_those_of_exact_arithmetic(n: int) -> None:
+    """Of a load that lasted for hours there are very many; they are not counted one tail after the other."""
+    chance, tail, rank = 1, 0, -1
+    while 40 * (tail + chance) <= 1 << n:  # a tail of 2.5 %
+        tail, rank = tail + chance, rank + 1
+        chance = chance * (n - rank) // (rank + 1)
+    assert median_ranks(n) == (rank, n - 1 - rank)
+
+
 def test_the_interval_is_made_of_the_ordered_samples_at_the_ranks() -> None:
     assert median_interval([9.0, 3.0, 7.0, 1.0, 5.0, 8.0, 2.0, 6.0, 4.0]) == Interval(2.0, 8.0)
 
