@@ -14,7 +14,7 @@ from bench.devices.base import Origin
 from bench.errors import RecordError
 from bench.published.chips import Chip
 from bench.units import DTYPES
-from bench.workloads.base import Cell, shape_class
+from bench.workloads.base import Cell, is_square, shape_class
 
 # "published" is a sheet's peak, a "published measurement" what somebody else measured, and "projected" what nobody
 # did: a computed expectation.
@@ -61,7 +61,7 @@ class Side(NamedTuple):
             return None if self.chip is None else published_peak(self.chip, cell.figures)
         found = self.estimates.get(cell)
         if found is None and self.kind == "published measurement" and cell.library is not None:
-            return next((rate for stated, rate in self.estimates.items() if states(stated, cell)), None)
+            return next((rate for stated, rate in self.estimates.items() if _stands_for(rate, stated, cell)), None)
         return found
 
 
@@ -124,6 +124,12 @@ def states(published: Cell, measured: Cell) -> bool:
         return False
     pairs = ((getattr(published, name), getattr(measured, name)) for name in Cell.__struct_fields__)
     return all(stated is None or stated == value for stated, value in pairs)
+
+
+def _stands_for(rate: Estimate, stated: Cell, cell: Cell) -> bool:
+    """Whether what others published is of this cell; the best of some squares is of no other shape."""
+    squares = rate.published is not None and rate.published.best_of == "squares"
+    return states(stated, cell) and not (squares and not is_square(cell.shape))
 
 
 def compare(sides: Sequence[Side], *, allowed: Collection[str] = ()) -> Comparison:

@@ -66,6 +66,11 @@ class Header(
         """When the samples were begun to be taken: of a replay, long before it was `started`."""
         return self.replayed_from or self.started
 
+    @property
+    def taken_text(self) -> str:
+        """The same as tables and prose have it, in UTC: '2026-11-28 06:08:44'."""
+        return self.taken.replace("T", " ").removesuffix("Z")
+
 
 class Resumed(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="resumed"

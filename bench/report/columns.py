@@ -8,7 +8,9 @@ from bench.analysis.compare import Kind
 from bench.analysis.estimates import Estimate, Ratio
 from bench.published.figures import Figure
 from bench.published.measured import PublishedMeasurement
-from bench.report.view import Column, significant
+from bench.report.view import Column, percent, significant
+from bench.stats import Interval
+from bench.units import format_si
 from bench.workloads.base import STREAMS, USUAL, Cell
 
 # How each kind of rate is called, everywhere: what was measured here, what others did, and what is only a sheet's.
@@ -24,6 +26,8 @@ KINDS: Final = MappingProxyType[Kind, str](
 )
 HOST_LIMITED: Final = "host-limited"
 _PRODUCT: Final = "matmul"
+_WIDE: Final = 0.02  # half an interval, relative to its rate
+_LOPSIDED: Final = 1.5  # times as far on one side as on the other
 
 
 def cell_columns(cell: Cell) -> dict[str, Any]:
@@ -80,6 +84,26 @@ def rate_columns(rate: Estimate | None) -> dict[str, Any]:
         "rate_lo": interval.lo if interval else None,
         "rate_hi": interval.hi if interval else None,
     }
+
+
+def error_text(rate: Estimate) -> str:
+    """Return how far a rate's 95 % interval reaches from it: '±0.3 %'; nothing without an interval.
+
+    A wide one that reaches further on one side than on the other is told as it is: '-35/+19 %'.
+    """
+    if rate.half_width is None or rate.interval is None:
+        return ""
+    below, above = 1 - rate.interval.lo / rate.rate, rate.interval.hi / rate.rate - 1
+    if rate.half_width < _WIDE or max(below, above) < _LOPSIDED * min(below, above):
+        return f"±{percent(rate.half_width, 2)}"
+    return f"-{significant(100 * below, 2)}/+{percent(above, 2)}"
+
+
+def ends_text(interval: Interval, unit: str, digits: int = 4) -> str:
+    """Return the ends of an interval, the unit told once if both have one prefix: '460 to 839 TFLOP/s'."""
+    low, high = (format_si(end, unit, digits=digits) for end in interval)
+    value, _, prefixed = low.partition(" ")
+    return f"{value if high.endswith(f' {prefixed}') else low} to {high}"
 
 
 def ratio_text(ratio: Ratio | None) -> str:

@@ -14,6 +14,7 @@ from bench.report.columns import (
     KINDS,
     cell_columns,
     cell_texts,
+    error_text,
     peak_text,
     published_text,
     rate_columns,
@@ -106,7 +107,7 @@ def _rate(cell: Cell, estimate: Estimate | None) -> str:
     if estimate.published is not None:
         return published_text(estimate.published)
     text = format_si(estimate.rate, cell.rate_label)
-    return text if estimate.half_width is None else f"{text} ±{percent(estimate.half_width, 2)}"
+    return f"{text} {error_text(estimate)}".rstrip()
 
 
 def _ratio(row: Row, one: Against) -> str:

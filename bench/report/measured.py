@@ -25,6 +25,7 @@ from bench.report.columns import (
     KINDS,
     cell_columns,
     cell_texts,
+    error_text,
     peak_text,
     rate_columns,
     ratio_text,
@@ -176,11 +177,10 @@ def _title(run: Run) -> str:
     parts = [f"{label} {versions[name]}".strip() for name, label in labels.items() if name in versions]
     if "blas_threads" in settings:
         parts.append(f"{settings['blas_threads']} threads")
-    when = header.taken.replace("T", " ").removesuffix("Z")
     source = f" from record {header.replay_of}" if header.replay_of else ""
     chip = f" = {header.device.chip}" if header.device.chip else ""
     origin = KINDS[header.origin].capitalize()
-    return f"{origin}{source}, {when} UTC: {header.device.name}{chip} ({', '.join(parts)})"
+    return f"{origin}{source}, {header.taken_text} UTC: {header.device.name}{chip} ({', '.join(parts)})"
 
 
 def _rate(one: Shown) -> str:
@@ -195,7 +195,7 @@ def _interval(one: Shown) -> str:
         return f"none ({reading.summary.n if reading.summary else 0} blocks)"
     why = {"time_cap": " (time cap)", "exhausted": " (no more blocks)"}.get(reading.stop, "")
     processes = f" ({rate.processes} processes)" if rate.processes > 1 else why
-    return f"±{percent(rate.half_width, 2)}{processes}"
+    return f"{error_text(rate)}{processes}"
 
 
 def _to_normal(shown: Sequence[Shown]) -> list[Ratio | None]:

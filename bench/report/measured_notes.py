@@ -23,6 +23,8 @@ _OF_PROCESSES: Final = (
     "them, and spans both of two."
 )
 
+_MOST_TOLD: Final = 3  # cells of which one kind of warning is told in full
+
 Processes = Sequence[Sequence[Reading]]
 
 
@@ -70,14 +72,22 @@ def _identity(device: Device) -> Iterator[str]:
 
 
 def _of_cells(processes: Processes, shown: Mapping[Cell, Estimate | None]) -> Iterator[str]:
+    """Say what bends each cell; what bends many is told in full of the first ones, and the others are named."""
     several = len(processes) > 1
+    by_code: dict[str, list[tuple[str, str]]] = {}
     for number, readings in enumerate(processes, start=1):
         for reading in readings:
             where = _name(reading.cell, shown) + (f", process {number}" if several else "")
             if not reading.passed:
                 yield f"{where}: {failure(reading)}; kept in the record, used in no ratio"
             if reading.cell in shown:
-                yield from (f"{where}: {sentence(caveat)}" for caveat in reading.warnings)
+                for caveat in reading.warnings:
+                    by_code.setdefault(caveat.code, []).append((where, sentence(caveat)))
+    for found in by_code.values():
+        told = found if len(found) <= _MOST_TOLD + 1 else found[:_MOST_TOLD]
+        yield from (f"{where}: {text}" for where, text in told)
+        if len(told) < len(found):
+            yield f"likewise, each with numbers of its own: {', '.join(where for where, _ in found[_MOST_TOLD:])}"
 
 
 def _name(cell: Cell, shown: Mapping[Cell, Estimate | None]) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
 from bench.analysis.roofline import Ceilings, Point, Roof, Under
-from bench.report.columns import KINDS, cell_columns, cell_texts, rate_columns
+from bench.report.columns import KINDS, cell_columns, cell_texts, error_text, rate_columns
 from bench.report.view import Column, Section, Texts, View, percent, section_of, significant
 from bench.units import format_si
 from bench.workloads.base import Cell
@@ -56,7 +56,8 @@ def _ceilings(limits: Sequence[Ceilings], sides: Sequence[Side]) -> Section:
         (Column("measured ridge", "right"), [_ridge(one.measured) for one in limits]),
     ]
     ridges = [_RIDGE] if any(one.published or one.measured for one in limits) else []
-    return section_of("Ceilings", _telling(columns), [*ridges, *_counting(limits), *_lacking(limits)])
+    notes = [*ridges, *_counting(limits), *_lacking(limits)]
+    return section_of("Ceilings", _telling(columns), notes)._replace(records=[*map(_of_ceilings, limits)])
 
 
 def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
@@ -69,7 +70,8 @@ def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
         (Column("of the published ceiling", "right"), [_share(one.published, one.cell) for one in points]),
         (Column("of the measured ceiling", "right"), [_share(one.measured, one.cell) for one in points]),
     ]
-    return section_of("Products", _telling(columns), [_PER_BYTE, *_above(points)])
+    found = section_of("Products", _telling(columns), [_PER_BYTE, *_above(points)])
+    return found._replace(records=[*map(_of_point, points)])
 
 
 def _telling(columns: Sequence[Texts]) -> list[Texts]:
@@ -125,7 +127,7 @@ def _si(estimate: Estimate | None, unit: str) -> str:
     if estimate is None:
         return ""
     text = format_si(estimate.rate, unit)
-    return text if estimate.half_width is None else f"{text} ±{percent(estimate.half_width, 2)}"
+    return f"{text} {error_text(estimate)}".rstrip()
 
 
 def _peak(one: Ceilings) -> str:

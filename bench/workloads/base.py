@@ -150,6 +150,11 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return int(inputs + shape.m * shape.n * STORED_BYTES[self.output or ""])
 
 
+def is_square(shape: Shape | None) -> bool:
+    """Whether both operands and the output are square."""
+    return shape is not None and shape.m == shape.n == shape.k
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The ordered, distinct cells of one run, resolved before anything is written; `model` is whose they are."""
 
