@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.analysis.compare import Side
 from bench.analysis.project import Projected, project
 from bench.analysis.sides import Named, side_of_records
 from bench.analysis.source import source_of
@@ -50,17 +51,30 @@ def in_use(chip: Chip, others: Sequence[Chip], models: Sequence[Model], results:
     for model in models:
         records = [_records(results / other.id, model, other) for other in (chip, *others)]
         notes += [note for one in records for note in one.notes]
-        pairs = []
-        for side in [one.named.side for one in records if one.named is not None]:
-            try:
-                pairs.append(projected_in_use(model, project(source_of(side), chip), prices))
-            except RecordError as error:
-                notes.append(f"not used: {error}")
-            except InvalidRequest:
-                continue  # without the format this chip has no steps of the model, which the sheets say already
-        sheets = (by_sheet(model, one)._replace(usd_per_hour=prices.get(one.id)) for one in (chip, *others))
-        found.append(ModelInUse(model, tuple(sheets), tuple(pairs)))
+        sides = [one.named.side for one in records if one.named is not None]
+        told, said = model_in_use(model, (chip, *others), sides, prices)
+        found.append(told)
+        notes += said
     return Found(tuple(found), tuple(dict.fromkeys(notes)))
+
+
+def model_in_use(
+    model: Model, chips: Sequence[Chip], sides: Sequence[Side], prices: Prices
+) -> tuple[ModelInUse, list[str]]:
+    """Return a model's steps by the sheets of `chips`, and on the first of them from what `sides` measured of it.
+
+    With it comes why some side could not be used.
+    """
+    pairs, notes = [], []
+    for side in sides:
+        try:
+            pairs.append(projected_in_use(model, project(source_of(side), chips[0]), prices))
+        except RecordError as error:
+            notes.append(f"not used: {error}")
+        except InvalidRequest:
+            continue  # without the format this chip has no steps of the model, which the sheets say already
+    sheets = (by_sheet(model, one)._replace(usd_per_hour=prices.get(one.id)) for one in chips)
+    return ModelInUse(model, tuple(sheets), tuple(pairs)), notes
 
 
 class _Records(NamedTuple):

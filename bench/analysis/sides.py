@@ -1,6 +1,7 @@
 """From what a user names to a side of a comparison: records, a folder, `latest`, a chip, others' rates."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,10 +39,7 @@ def measured_side(name: str, results: Path, chip_of: ChipOf, suggested: Sequence
     in `damaged`. Raises RecordError if none can be, or they are of several devices, and InvalidRequest if `name`
     is none of these; the nearest of `suggested` are named then.
     """
-    if not name.strip():
-        message = "an empty name stands for nothing (an unset variable?); give a record, a folder or a chip"
-        raise InvalidRequest(message)
-    paths, notes = _paths(name, results, suggested)
+    paths, notes = paths_of(name, results, suggested)
     return side_of_records(paths, Path(name).name if Path(name).is_file() else name, chip_of, notes)
 
 
@@ -76,17 +74,26 @@ def _amiss(label: str, pool: Pool) -> Iterator[str]:
             yield f"{label}: holds {here} of the {of} processes of a run"
 
 
-def _paths(name: str, results: Path, suggested: Sequence[str]) -> tuple[Sequence[Path], tuple[str, ...]]:
+def paths_of(name: str, results: Path, suggested: Sequence[str]) -> tuple[Sequence[Path], tuple[str, ...]]:
+    """Return the files that a record's path, a folder or `latest` stands for, and how it was understood.
+
+    Raises RecordError if there are none, and InvalidRequest, naming the nearest of `suggested`, if it is none of
+    these.
+    """
+    if not name.strip():
+        message = "an empty name stands for nothing (an unset variable?); give a record, a folder or a chip"
+        raise InvalidRequest(message)
     if name == LATEST:
         newest = latest(results)
         group = group_of(newest.path)
         more = f" and {len(group) - 1} more of its processes" if len(group) > 1 else ""
         return group, (*(f"skipped: {error}" for error in newest.skipped), f"{LATEST} is {newest.path}{more}")
     path = Path(name)
-    if path.is_file():
-        return [path], ()
-    if path.is_dir():
-        return record_paths(path), ()
+    with suppress(OSError):  # a name too long for any file
+        if path.is_file():
+            return [path], ()
+        if path.is_dir():
+            return record_paths(path), ()
     hint = did_you_mean(
         name,
         [LATEST, *suggested],
