@@ -99,7 +99,9 @@ class TestSides:
         here = saved(folder / "cpu")
         answer = plot(here, *CHIPS, "-o", "out.svg")
         assert (answer.code, answer.err) == (0, "cpu: has no roof in bf16, so it is left out\nsaved out.svg\n")
-        assert not [text for text in texts(folder / "out.svg") if "cpu" in text]
+        found = texts(folder / "out.svg")
+        assert [text for text in found if text.startswith("Without a roof in BF16, so not drawn: ")]
+        assert not [text for text in found if text.startswith("cpu")]
 
     def test_the_format_can_be_chosen(self, folder: Path) -> None:
         assert plot(*CHIPS, "--dtype", "int8", "-o", "out.svg").code == 0
@@ -137,7 +139,7 @@ class TestRefused:
             ([CHIPS[0], CHIPS[0], "-o", "out.svg"], 2, "named twice"),
             (["published:t4", "-o", "out.svg"], 2, "nobody's measurements are known here"),
             (["latest", "-o", "out.svg"], 4, "chipbench run"),
-            ([*CHIPS, "-o", "missing/out.svg"], 7, "missing/out.svg: cannot be written"),
+            ([*CHIPS, "-o", "missing/out.svg"], 7, "missing/out.svg: there is no folder missing; make it first"),
         ],
     )
     def test_bad_input_is_one_line_and_no_file(self, args: list[str], code: int, said: str, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The picture of rooflines as data: what is drawn, where, what the title says; no two words collide."""
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,9 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
@@ -22,19 +19,21 @@ from bench.published.chips import Catalogue
 from bench.published.measured import read_published_measurements
 from bench.published.source import shipped_specs
 from bench.report.plots import style
-from bench.report.plots.layout import listed, shortened, spread
+from bench.report.plots.axis import Axis
+from bench.report.plots.frame import evenly
+from bench.report.plots.layout import MOST_TITLE, listed, shortened, spread
+from bench.report.plots.names import unbound
 from bench.report.plots.roofline import drawn, render
 from bench.report.plots.roofline_data import (
-    Axis,
     Limits,
     RooflinePicture,
     chosen_dtype,
     picture_of,
     roofless,
 )
-from bench.report.plots.roofline_title import MOST
 from bench.units import DTYPES
 from bench.workloads.base import Cell
+from tests.drawn import assert_apart_and_inside, words_of
 from tests.test_roofline import H100, copy, estimate, product
 
 CATALOGUE: Final = Catalogue([shipped_specs()])
@@ -93,7 +92,8 @@ class TestLayout:
         assert spread([1.0, 1.0], 0.2, 0, 1) == pytest.approx([0.8, 1.0])
 
     def test_words(self) -> None:
-        assert [listed(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+        lists: list[list[str]] = [[], ["a"], ["a", "b"], ["a", "b", "c"]]
+        assert [listed(words) for words in lists] == ["", "a", "a and b", "a, b and c"]
         assert (shortened("abcdefghij", 5), shortened("abcde", 5)) == ("ab…ij", "abcde")
 
 
@@ -193,11 +193,19 @@ class TestTitle:
             "In BF16 the H100 SXM5 80GB and the H800 SXM5 80GB are limited by arithmetic from 295 FLOP per byte on"
         )
 
+    @pytest.mark.parametrize("third", ["h800", "a100", "b200"])
+    def test_no_line_of_it_ends_within_a_name(self, third: str) -> None:
+        found = picture(*map(chip_side, ("h20", "h100", "h200", third)))
+        lines = [unbound(line) for line in evenly(found.title)]
+        assert len(lines) == 2
+        for label in found.labels:
+            assert [line for line in lines if f"the {label.name}" in line], label.name
+
     def test_of_many_chips_the_ends_are_told(self) -> None:
         found = title(*map(chip_side, MANY))
         assert found.endswith("the H100 SXM5 80GB and the H800 SXM5 80GB from 295, 3 more in between")
         assert found.startswith("In BF16 the H20 96GB is limited by arithmetic from 37 FLOP")
-        assert len(found) <= MOST
+        assert len(found) <= MOST_TITLE
 
     def test_of_many_alike_only_how_many(self) -> None:
         sides = [measured(7e14, 3.5e12, f"a-record-with-a-name-of-some-length-{index}") for index in range(6)]
@@ -249,19 +257,10 @@ class TestFormat:
     def test_who_has_none_is_left_out(self) -> None:
         some = limits(chip_side("h20"), here({product("fp16"): estimate(8e14)}))
         assert [side.label for side in roofless(some, DTYPES["bf16"])] == ["here"]
-        assert {line.side for line in picture_of(some, DTYPES["bf16"]).lines} == {0}
-
-
-def boxes(found: RooflinePicture) -> tuple[dict[str, Bbox], Bbox]:
-    """Return where every text of the drawn picture is, in pixels, and the whole figure."""
-    with style.applied():
-        figure = drawn(found)
-        figure.draw(FigureCanvasAgg(figure).get_renderer())  # type: ignore[no-untyped-call] # matplotlib's
-        texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text().strip()]
-        shown = [text for text in texts if text.get_visible()]
-        return {
-            f"{i} {text.get_text()}": text.get_window_extent() for i, text in enumerate(shown)
-        }, figure.bbox.frozen()
+        found = picture_of(some, DTYPES["bf16"])
+        assert {line.side for line in found.lines} == {0}
+        assert found.notes[-1] == "Without a roof in BF16, so not drawn: H100 SXM5 80GB, measured here."
+        assert not [note for note in picture(chip_side("h20")).notes if note.startswith("Without")]
 
 
 LONG: Final = "results/" + "a-very-long-name-of-a-record" * 3
@@ -281,19 +280,16 @@ class TestDrawn:
     )
     def test_no_two_texts_overlap_and_all_are_inside(self, sides: Sequence[Side]) -> None:
         shown = [side for side, some in limits(*sides) if side not in roofless([(side, some)], DTYPES["bf16"])]
-        texts, whole = boxes(picture(*shown))
-        assert len(texts) > 2 * len(shown)
-        for (one, a), (other, b) in combinations(texts.items(), 2):
-            assert not a.shrunk(0.98, 0.8).overlaps(b.shrunk(0.98, 0.8)), (one, other)
-        for text, box in texts.items():
-            assert whole.x0 <= box.x0 < box.x1 <= whole.x1, text
-            assert whole.y0 <= box.y0 < box.y1 <= whole.y1, text
+        words, figure = words_of(drawn, picture(*shown))
+        assert len(words) > 2 * len(shown)
+        assert_apart_and_inside(words, figure)
 
     def test_no_two_sides_look_alike_and_neighbours_differ_in_both(self) -> None:
         looks = [style.look(index) for index in range(56)]
         assert len({*looks}) == 56
         assert len({look.marker for look in looks[:7]}) == len({look.colour for look in looks[:7]}) == 7
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("suffix", style.SUFFIXES)
     def test_the_same_data_give_the_same_bytes(self, suffix: str) -> None:
         found = picture(here(FULL), others_side("h20"))

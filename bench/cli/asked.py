@@ -5,10 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.options import chip_from, say
+from bench.cli.options import catalogue_from, chip_from, say
 from bench.errors import InvalidRequest, RecordError
 
 if TYPE_CHECKING:
+    from bench.analysis.compare import Side
     from bench.analysis.sides import Named
     from bench.published.chips import Catalogue, Chip
     from bench.published.measured import PublishedMeasurement, PublishedMeasurements
@@ -66,3 +67,13 @@ class Asked:
 
     def _chip_of(self, chip_id: str) -> "Chip | None":
         return self.catalogue.chip(chip_id) if chip_id in self.catalogue.ids else None
+
+
+def sides_from(names: Sequence[str], *, results_dir: Path, specs_dir: Path | None, skip_bad: bool) -> "list[Side]":
+    """Return what the names stand for, with labels apart. Raises InvalidRequest if two of them are one."""
+    from bench.analysis.sides import check_distinct, with_labels_apart  # noqa: PLC0415 - `--help` must not load it
+
+    asked = Asked(catalogue_from(specs_dir), results_dir, specs_dir, skip_bad=skip_bad)
+    named = [asked.side(name) for name in names]
+    check_distinct(named)
+    return with_labels_apart([one.side for one in named], names)

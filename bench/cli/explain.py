@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, models_from, say, shared_options, show
+from bench.cli.options import (
+    CONTEXT,
+    catalogue_from,
+    chip_from,
+    day_from,
+    models_from,
+    say,
+    shared_options,
+    show,
+)
 from bench.cli.prices import by_chip, price_option
 from bench.errors import InvalidRequest
 
@@ -58,23 +67,10 @@ def _rates(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
     return found
 
 
-def _day(_ctx: click.Context, _param: click.Parameter, value: str | None) -> date | None:
-    """Return a day from its ISO text."""
-    if value is None:
-        return None
-    try:
-        if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-            return date.fromisoformat(value)
-    except ValueError:
-        pass
-    message = f"{value!r} is no day; give one like 2025-04-09"
-    raise click.BadParameter(message)
-
-
 @click.command("explain", context_settings=CONTEXT)
 @click.argument("chip", metavar="[CHIP|FILE.toml]", required=False)
 @click.option(
-    "--on", "day", callback=_day, metavar="DATE", help="Only the rules in force on this day, as 2025-04-09."
+    "--on", "day", callback=day_from, metavar="DATE", help="Only the rules in force on this day, as 2025-04-09."
 )
 @click.option("--all", "every", is_flag=True, help="All chips against all rules, as one table.")
 @click.option(

@@ -1,8 +1,10 @@
 """Options and arguments that several commands share, and how a command prints."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -70,6 +72,19 @@ def shared_options(
     return decorate
 
 
+def day_from(_ctx: click.Context, _param: click.Parameter, value: str | None) -> date | None:
+    """Return a day from its ISO text; a click.Option's callback."""
+    if value is None:
+        return None
+    try:
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    message = f"{value!r} is no day; give one like 2025-04-09"
+    raise click.BadParameter(message)
+
+
 def catalogue_from(specs_dir: Path | None) -> "Catalogue":
     """Return the chips, and say on stderr which of them `specs_dir` overrides."""
     from bench.published.chips import Catalogue  # noqa: PLC0415 - `--help` must not load it
@@ -126,5 +141,5 @@ def put_out(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print one line of talk on stderr."""
-    click.echo(text, err=True)
+    """Print one line of talk on stderr; what would steer a terminal is shown as �."""
+    click.echo("".join(mark if mark.isprintable() else "�" for mark in text), err=True)

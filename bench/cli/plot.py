@@ -8,11 +8,18 @@ from typing import Any, Final, TypeVar
 import click
 
 from bench.cli.main import LazyGroup
-from bench.cli.options import CONTEXT
+from bench.cli.options import CONTEXT, shared_options
+from bench.units import DTYPES
 
 # A new kind is a line here and its command's file; the help stands here too, so that `--help` imports no kind.
 KINDS: Final = MappingProxyType(
-    {"roofline": ("bench.cli.plots.roofline", "Draw what limits products: memory or arithmetic.")}
+    {
+        "roofline": ("bench.cli.plots.roofline", "Draw what limits products: memory or arithmetic."),
+        "rule-map": ("bench.cli.plots.rule_map", "Draw where chips lie beside the lines of an export rule."),
+        "cut": ("bench.cli.plots.cut", "Draw what was cut from a chip, and what was not."),
+        "sweep": ("bench.cli.plots.sweep", "Draw rates over the sizes of products."),
+        "trace": ("bench.cli.plots.trace", "Draw one measurement block by block: rate, clock and power."),
+    }
 )
 SUFFIXES: Final = (".svg", ".png", ".pdf")  # as bench.report.plots.style has them
 
@@ -58,3 +65,30 @@ def picture_options(function: _F) -> _F:
     ):
         function = option(function)
     return function
+
+
+def sides_options(*, default: str) -> Callable[[_F], _F]:
+    """Return a decorator that gives a kind of picture what those of several sides have.
+
+    That is their names, the number format, of which `default` tells what it is where none is asked for,
+    --skip-bad and the folders in which they are looked for.
+    """
+
+    def decorate(function: _F) -> _F:
+        for option in (
+            shared_options(formats=()),
+            click.option(
+                "--skip-bad",
+                is_flag=True,
+                help="Use the records of a folder that can be read, and name the others.",
+            ),
+            click.option(
+                "--dtype", type=click.Choice(list(DTYPES)), help=f"The number format.  [default: {default}]"
+            ),
+            picture_options,
+            click.argument("names", metavar="A [B...]", nargs=-1, required=True),
+        ):
+            function = option(function)
+        return function
+
+    return decorate

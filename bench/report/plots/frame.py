@@ -12,9 +12,11 @@ from bench.report.plots import style
 
 WIDTH: Final = 11.7  # inches, of every picture
 EDGE: Final = 0.14
+KEY_LINE: Final = 0.34  # likewise, of a key in one row above the axes
 _TITLE_LINE, _NOTE_LINE = 0.27, 0.17
 _TITLE_WIDTH, _NOTE_WIDTH = 90, 165  # characters
 _SWATCH, _LETTER, _APART = 0.3, 0.066, 0.25  # inches of the key: a line, a letter, what is between two entries
+_FROM_MIDDLE: Final = 0.015  # inches, from a label's middle to each of its two lines
 
 
 class Frame:
@@ -57,6 +59,18 @@ class Frame:
 
     def _text(self, text: str, x: float, y: float, **more: Any) -> None:  # noqa: ANN401 - as matplotlib's
         self.figure.text(x, y, text, ha="left", va="top", linespacing=1.25, parse_math=False, **more)
+
+
+def two_lines(axes: Axes, at: tuple[float, float], lines: tuple[str, str], *, inches: float, size: float) -> None:
+    """Write a label: a bold line of this size, and a small one under it.
+
+    Between their left ends is `at`, in shares of the axes, which are so many inches high.
+    """
+    (x, y), (name, figures), above = at, lines, _FROM_MIDDLE / inches
+    upper: dict[str, Any] = {"va": "bottom", "fontsize": size, "weight": "bold"}
+    lower: dict[str, Any] = {"va": "top", "fontsize": style.SMALL_SIZE}
+    axes.text(x, y + above, name, parse_math=False, transform=axes.transAxes, **upper)
+    axes.text(x, y - above, figures, parse_math=False, transform=axes.transAxes, **lower)
 
 
 def evenly(title: str) -> list[str]:

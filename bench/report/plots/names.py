@@ -8,7 +8,10 @@ from bench.report.plots.layout import shortened
 from bench.report.view import significant
 from bench.units import Dtype, format_si
 
+FIRST_CHOICE: Final = "bf16"  # the format that a picture is of, where several would do
+LONG, SHORT = 44, 22  # characters of a name in a title, where all are named and where two are
 _MOST: Final = 34  # characters, for which there is room
+_NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 def names_of(sides: Sequence[Side]) -> list[str]:
@@ -31,6 +34,16 @@ def without_maker(names: Sequence[str]) -> list[str]:
     words = [name.split() for name in names]
     common = len({*names}) > 1 and len({some[0] for some in words if some}) == 1 and min(map(len, words)) > 1
     return [" ".join(some[1:]) for some in words] if common else [*names]
+
+
+def bound(text: str) -> str:
+    """Return a text that no line break may part."""
+    return text.replace(" ", _NO_BREAK)
+
+
+def unbound(text: str) -> str:
+    """Return a text with plain spaces, for what breaks no lines."""
+    return text.replace(_NO_BREAK, " ")
 
 
 def format_text(dtype: Dtype) -> str:

@@ -9,40 +9,38 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from bench.report.plots import style
-from bench.report.plots.frame import WIDTH, Frame
-from bench.report.plots.roofline_data import Axis, Dot, Label, Line, Mark, RooflinePicture
+from bench.report.plots.axis import Axis
+from bench.report.plots.frame import KEY_LINE, WIDTH, Frame, two_lines
+from bench.report.plots.layout import label_places
+from bench.report.plots.roofline_data import Dot, Label, Line, Mark, RooflinePicture
 from bench.units import format_si
 
-# Inches: what is left of the axes, and right of them, where the labels stand; the key's row, the axis' title.
+# Inches: what is left of the axes, and right of them, where the labels stand; the axis' title.
 _LEFT, _RIGHT = 1.15, 4.0
-_KEY_LINE, _AXIS_TITLE = 0.34, 0.62
-_LABEL_AT, _SWATCH = 0.28, 0.36  # inches from the axes to a label's swatch, and its length
+_AXIS_TITLE: Final = 0.62
 _THIN, _THICKER = 1.7, 2.0  # points: a line, and what is added for each that lies upon it
 _LARGER: Final = 1.4  # likewise a marker
 _MOST_UPON: Final = 3
-_DASHES: Final = (0, (4, 2))
-_APART: Final = 0.015  # inches, between a label's middle and each of its lines
 
 
 def render(picture: RooflinePicture, suffix: str) -> bytes:
     """Return the picture as a file of this suffix."""
-    with style.applied():
-        return style.saved(drawn(picture), suffix)
+    return style.rendered(drawn, picture, suffix)
 
 
 def drawn(picture: RooflinePicture) -> Figure:
     """Return the figure, in whatever style is in use."""
-    body = _KEY_LINE + picture.height + _AXIS_TITLE
+    body = KEY_LINE + picture.height + _AXIS_TITLE
     frame = Frame(title=picture.title, notes=picture.notes, body=body)
     width = WIDTH - _LEFT - _RIGHT
-    axes = frame.axes(left=_LEFT, top=_KEY_LINE, width=width, height=picture.height)
+    axes = frame.axes(left=_LEFT, top=KEY_LINE, width=width, height=picture.height)
     _axes(axes, picture)
     for line in picture.lines:
         _line(axes, line, picture)
     _dots(axes, picture.dots, last=picture.lines[-1].side)
     for label in picture.labels:
         _label(axes, label, picture.y, (width, picture.height))
-    frame.key([(_swatch(one.mark), one.text) for one in picture.key], below=_KEY_LINE / 2)
+    frame.key([(_swatch(one.mark), one.text) for one in picture.key], below=KEY_LINE / 2)
     return frame.figure
 
 
@@ -86,7 +84,7 @@ def _stroke(line: Line, over: int) -> dict[str, Any]:
     return {
         "color": style.look(line.side).colour,
         "linewidth": width,
-        "linestyle": "-" if line.published else _DASHES,
+        "linestyle": "-" if line.published else style.DASHES,
         "dash_capstyle": "butt",
         "solid_capstyle": "butt",
     }
@@ -110,21 +108,19 @@ def _marks(mark: Mark, side: int | None) -> dict[str, Any]:
 def _label(axes: Axes, label: Label, y: Axis, inches: tuple[float, float]) -> None:
     """Write a label, and lead from the line's end to it; all in shares of the axes, so many inches large."""
     width, height = inches
-    at, end, after = (1 + inch / width for inch in (_LABEL_AT, _LABEL_AT + _SWATCH, _LABEL_AT + _SWATCH + 0.08))
-    line, above = label.line, _APART / height
+    at, end, words = label_places(width)
+    line = label.line
     places: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
     start = y.share(line.roof.peak.rate)
     axes.add_line(Line2D([1, at - 0.005], [start, label.height], color=style.PALE, linewidth=0.6, **places))
     axes.add_line(Line2D([at, end], [label.height] * 2, **_stroke(line, 0), **places))
     axes.add_line(Line2D([(at + end) / 2], [label.height], **_marks("ridge", line.side), **places))
-    name: dict[str, Any] = {"va": "bottom", "fontsize": style.TEXT_SIZE, "weight": "bold"}
-    figures: dict[str, Any] = {"va": "top", "fontsize": style.SMALL_SIZE}
-    axes.text(after, label.height + above, label.name, parse_math=False, transform=axes.transAxes, **name)
-    axes.text(after, label.height - above, label.figures, parse_math=False, transform=axes.transAxes, **figures)
+    texts = (label.name, label.figures)
+    two_lines(axes, (words, label.height), texts, inches=height, size=style.TEXT_SIZE)
 
 
 def _swatch(mark: Mark) -> dict[str, Any]:
     """Return how a line or a marker of no side in particular looks."""
     if mark in {"solid", "dashed"}:
-        return {"linestyle": "-" if mark == "solid" else _DASHES, "color": style.INK, "linewidth": _THIN}
+        return {"linestyle": "-" if mark == "solid" else style.DASHES, "color": style.INK, "linewidth": _THIN}
     return _marks(mark, None)

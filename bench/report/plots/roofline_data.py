@@ -8,16 +8,14 @@ from bench.analysis.compare import Side
 from bench.analysis.roofline import Ceilings, Roof, is_usual, points
 from bench.errors import InvalidRequest, RecordError
 from bench.report.columns import KINDS
-from bench.report.plots.layout import listed, spread
-from bench.report.plots.names import format_text, names_of, rate_text, ridge_text
+from bench.report.plots.axis import Axis
+from bench.report.plots.layout import LABEL_ROW, LEAST_HEIGHT, listed, spread
+from bench.report.plots.names import FIRST_CHOICE, format_text, names_of, rate_text, ridge_text, unbound
 from bench.report.plots.roofline_title import OfSide, title_of
 from bench.units import DTYPES, Dtype
 
 Limits = Sequence[tuple[Side, Sequence[Ceilings]]]
 Mark = Literal["solid", "dashed", "ridge", "filled", "hollow"]
-FIRST_CHOICE: Final = "bf16"
-ROW: Final = 0.38  # inches of height that a label takes
-_LEAST_HEIGHT: Final = 4.6
 _MARGIN: Final = 1.3  # around what is drawn, as a factor on each axis
 _LEFT_OF_RIDGE, _RIGHT_OF_RIDGE = 20.0, 8.0  # what is shown of each roof at least, as factors of the ridge
 _ALIKE: Final = 0.03  # what differs by less lies within the width of one line
@@ -56,24 +54,6 @@ class Label(NamedTuple):
     height: float
 
 
-class Axis(NamedTuple):
-    """A logarithmic axis from `low` to `high`."""
-
-    low: float
-    high: float
-    title: str
-
-    def share(self, value: float) -> float:
-        """Return where a value lies on it, from 0 to 1."""
-        return math.log(value / self.low) / math.log(self.high / self.low)
-
-    @property
-    def ticks(self) -> list[float]:
-        """The powers of ten on it."""
-        first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-        return [tick for power in range(first, last + 1) if self.low <= (tick := 10.0**power) <= self.high]
-
-
 class Key(NamedTuple):
     """What one kind of line or marker means."""
 
@@ -85,6 +65,7 @@ class RooflinePicture(NamedTuple):
     """All that is drawn; `height` is that of the axes in inches, `unit` that of the rates."""
 
     title: str
+    alt: str
     unit: str
     x: Axis
     y: Axis
@@ -120,7 +101,7 @@ def roofless(limits: Limits, dtype: Dtype) -> list[Side]:
 
 
 def picture_of(limits: Limits, dtype: Dtype) -> RooflinePicture:
-    """Return the picture of all that have a roof in `dtype`, which must be one at least."""
+    """Return the picture of all that have a roof in `dtype`, one at least; a note names the others."""
     shown = [(side, some) for side, some in limits if _has_roof(some, dtype)]
     sides = [side for side, _ in shown]
     lines = _with_those_upon(
@@ -131,20 +112,31 @@ def picture_of(limits: Limits, dtype: Dtype) -> RooflinePicture:
     usual = [(index, one) for index, one in found if is_usual(one.cell)]
     dots = [Dot(index, one.intensity, one.rate.rate, sides[index].is_measured) for index, one in usual]
     x, y = _axes(lines, dots, dtype)
-    height = max(_LEAST_HEIGHT, ROW * (len(lines) + 1))
+    height = max(LEAST_HEIGHT, LABEL_ROW * (len(lines) + 1))
     above = sum(one.above for _, one in usual)
+    title = title_of(sides, [OfSide(*line[:3]) for line in lines], usual, dtype)
+    labels = _labels(lines, sides, y, height, dtype)
     return RooflinePicture(
-        title=title_of(sides, [OfSide(*line[:3]) for line in lines], usual, dtype),
+        title=title,
+        alt=_alt(title, labels, len(dots)),
         unit=dtype.rate_label,
         x=x,
         y=y,
         height=height,
         lines=lines,
         dots=dots,
-        labels=_labels(lines, sides, y, height, dtype),
+        labels=labels,
         key=[*_key(lines, dots, sides)],
-        notes=[*_notes(lines, dtype, above=above, unusual=len(found) - len(usual))],
+        notes=[*_notes(lines, dtype, above=above, unusual=len(found) - len(usual)), *_left_out(limits, dtype)],
     )
+
+
+def _alt(title: str, labels: Sequence[Label], dots: int) -> str:
+    """Tell what is to be seen: the finding, every roof with its numbers, how many products lie under them."""
+    roofs = "; ".join(f"{label.name}, {label.figures}" for label in labels)
+    under = f", and {dots} products under them" if dots else ""
+    said = f"{unbound(title)}. Roofs: {roofs}."
+    return f"Rooflines on logarithmic axes, rate over operations per byte{under}. {said}"
 
 
 def _has_roof(some: Sequence[Ceilings], dtype: Dtype) -> bool:
@@ -191,7 +183,7 @@ def _axes(lines: Sequence[Line], dots: Sequence[Dot], dtype: Dtype) -> tuple[Axi
 
 def _labels(lines: Sequence[Line], sides: Sequence[Side], y: Axis, height: float, dtype: Dtype) -> list[Label]:
     """Return every line's label, highest peaks highest, and those of equal peaks in the order of the sides."""
-    gap = ROW / height
+    gap = LABEL_ROW / height
     wanted = [y.share(line.roof.peak.rate) for line in lines[::-1]]
     heights = spread(wanted, gap, gap / 2, 1 - gap / 2)[::-1]
     names = names_of(sides)
@@ -239,3 +231,14 @@ def _notes(lines: Sequence[Line], dtype: Dtype, *, above: int, unusual: int) -> 
         yield f"Above their measured roof, as of operands that stayed in a cache: {above} products."
     if unusual:
         yield f"Not drawn, as their data were not normal or they were bursts: {unusual} products."
+
+
+def _left_out(limits: Limits, dtype: Dtype) -> Iterator[str]:
+    names = names_of([side for side, _ in limits])
+    without = [
+        f"{name}, {KINDS[side.kind]}" if side.kind != "published" else name
+        for name, (side, some) in zip(names, limits, strict=True)
+        if not _has_roof(some, dtype)
+    ]
+    if without:
+        yield f"Without a roof in {format_text(dtype)}, so not drawn: {'; '.join(without)}."

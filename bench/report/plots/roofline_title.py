@@ -1,17 +1,14 @@
 """The title of a picture of rooflines: what it shows, composed from the data, not what it is of."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from bench.analysis.compare import Side
 from bench.analysis.roofline import Point, Roof
-from bench.report.plots.layout import listed, shortened
-from bench.report.plots.names import device_of, format_text, ridge_text, without_maker
+from bench.report.plots.layout import MOST_TITLE, listed, shortened
+from bench.report.plots.names import LONG, SHORT, bound, device_of, format_text, ridge_text, without_maker
 from bench.report.view import percent
 from bench.units import Dtype
-
-MOST: Final = 170  # characters that fit two lines
-_LONG, _SHORT = 44, 22  # characters of a name, where all are named and where two are
 
 
 class OfSide(NamedTuple):
@@ -35,7 +32,7 @@ class _Ridge(NamedTuple):
 
     def who(self, most: int) -> str:
         """Return its name, which no line break may part."""
-        return f"the {shortened(self.name, most)}".replace(" ", "\N{NO-BREAK SPACE}")
+        return bound(f"the {shortened(self.name, most)}")
 
 
 def title_of(
@@ -49,10 +46,10 @@ def title_of(
     start = f"In {format_text(dtype)}"
     reached = _reached([one for _, one in points]) if len({index for index, _ in points}) == 1 else ""
     if len(ridges) == 1 and reached:
-        return f"{start} {ridges[0].who(_LONG)} reaches at best {reached}"
+        return f"{start} {ridges[0].who(LONG)} reaches at best {reached}"
     unit = dtype.operations.upper()
     title = f"{start} {_all(ridges, unit)}"
-    return title if len(title) <= MOST else f"{start} {_ends(ridges, unit)}"
+    return title if len(title) <= MOST_TITLE else f"{start} {_ends(ridges, unit)}"
 
 
 def _ridges(sides: Sequence[Side], roofs: Sequence[OfSide]) -> Iterator[_Ridge]:
@@ -97,13 +94,13 @@ def _grouped(ridges: Sequence[_Ridge], most: int) -> list[tuple[str, list[str]]]
 
 
 def _all(ridges: Sequence[_Ridge], unit: str) -> str:
-    (first, who), *others = _grouped(ridges, _LONG)
+    (first, who), *others = _grouped(ridges, LONG)
     sentence = _limited(listed(who), "is" if len(who) == 1 else "are", first, unit)
     return ", ".join([sentence, *(f"{listed(whose)} from {ridge}" for ridge, whose in others)])
 
 
 def _ends(ridges: Sequence[_Ridge], unit: str) -> str:
-    (lowest, low), *others = _grouped(ridges, _SHORT)
+    (lowest, low), *others = _grouped(ridges, SHORT)
     if not others:
         return _limited(f"each of the {len(ridges)}", "is", lowest, unit)
     highest, high = others[-1]

@@ -4,14 +4,12 @@ The same figure gives the same bytes: no date stands in them, and nothing of the
 """
 
 import io
-import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-import matplotlib as mpl
 from matplotlib import style
 from matplotlib.figure import Figure
 
@@ -22,6 +20,7 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "p")
 INK: Final = "#222222"
 PALE: Final = "#8a8a8a"
 GRID: Final = "#e6e6e6"
+DASHES: Final = (0, (4, 2))
 TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 13.0, 9.0, 8.0
 
 _BY: Final = "chipbench"
@@ -46,6 +45,7 @@ _SETTINGS: Final = {
     "svg.fonttype": "none",  # text stays text, which can be searched and read aloud
     "pdf.fonttype": 42,
 }
+_P = TypeVar("_P")
 
 
 class Look(NamedTuple):
@@ -63,8 +63,6 @@ def look(index: int) -> Look:
 @contextmanager
 def applied() -> Iterator[None]:
     """Draw and save in the style of all pictures, whatever the user's own settings of matplotlib are."""
-    # It talks of the cache of fonts that it builds once, and of letters that no font has, which show as boxes.
-    logging.getLogger(mpl.__name__).setLevel(logging.ERROR)
     with style.context(["default", _SETTINGS]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
@@ -75,3 +73,9 @@ def saved(figure: Figure, suffix: str) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format=suffix.removeprefix("."), metadata=SUFFIXES[suffix])
     return content.getvalue()
+
+
+def rendered(drawn: Callable[[_P], Figure], picture: _P, suffix: str) -> bytes:
+    """Return the file of this suffix of what `drawn` makes of a picture."""
+    with applied():
+        return saved(drawn(picture), suffix)
