@@ -113,7 +113,7 @@ class TestContent:
         odd = record._replace(header=msgspec.structs.replace(record.header, environment=environment))
         assert {one["power_limit_w"] for one in json.loads(as_json([odd]))["measurements"]} == {None}
 
-    @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1+1"])
+    @pytest.mark.parametrize("name", ["=1+1", "+1+1", "-A1", "@SUM(A1)", "\t=1+1"])
     def test_no_text_is_a_formula_for_a_spreadsheet(self, results: Path, name: str) -> None:
         record = read_record(write_record(results, at(1)))
         device = msgspec.structs.replace(record.header.device, name=name)
@@ -245,17 +245,25 @@ class TestFile:
         before = path.read_bytes()
         answer = export("--to", "json", "--force", path)
         assert answer.code == 7
-        assert "is one of the records to export" in answer.last_error
+        assert "is one of the records that were read" in answer.last_error
         assert path.read_bytes() == before
 
-    @pytest.mark.parametrize("file", ["none/out.csv", "file/out.csv", f"{'x' * 300}.csv", "loop"])
-    def test_where_no_file_can_be(self, results: Path, file: str) -> None:
+    @pytest.mark.parametrize(
+        ("file", "why"),
+        [
+            ("none/out.csv", "there is no folder none; make it first"),
+            ("file/out.csv", "there is no folder file; make it first"),
+            (f"{'x' * 300}.csv", "cannot be written ("),
+            ("loop", "cannot be written ("),
+        ],
+    )
+    def test_where_no_file_can_be(self, results: Path, file: str, why: str) -> None:
         write_record(results, at(1))
         Path("file").write_text("")
         Path("loop").symlink_to("loop")
         answer = export("--to", "csv", file)
         assert answer.code == 7
-        assert f"{file}: cannot be written (" in answer.last_error
+        assert f"{file}: {why}" in answer.last_error
 
     @pytest.mark.parametrize("force", [[], ["--force"]])
     def test_a_full_disk_leaves_nothing_behind(

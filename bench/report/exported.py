@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from bench.analysis.estimates import is_host_limited, measured_rate
 from bench.devices.base import Caveat
@@ -11,8 +10,6 @@ from bench.report.columns import cell_columns, rate_columns
 from bench.report.formats import csv, json
 from bench.report.view import View
 from bench.version import VERSION
-
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet compute a cell
 
 
 def rows(records: Iterable[Record]) -> list[dict[str, object]]:
@@ -26,8 +23,7 @@ def rows(records: Iterable[Record]) -> list[dict[str, object]]:
 
 def as_csv(records: Iterable[Record]) -> str:
     """Return the rows as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
-    harmless = [{name: _harmless(value) for name, value in row.items()} for row in rows(records)]
-    return csv.render(View(title="", columns=(), rows=(), records=harmless, document={}))
+    return csv.table(rows(records))
 
 
 def as_json(records: Iterable[Record]) -> str:
@@ -93,7 +89,3 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
-
-
-def _harmless(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

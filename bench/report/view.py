@@ -1,8 +1,11 @@
 """A view: what one command has to show, once as a table for people and once as data for programs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
+# An address may hold pairs of brackets, as Wikipedia's do; it does not end in a full stop or a comma.
+ADDRESS: Final = re.compile(r"""(https?://(?:\([^\s()<>"]*\)|[^\s()<>"])*(?:\([^\s()<>"]*\)|[^\s()<>".,;:]))""")
 SCHEMA: Final = 1  # of every JSON document; raised when a field changes its meaning or goes away
 
 Align = Literal["left", "right"]
@@ -18,13 +21,17 @@ class Column(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of an answer that is no single table: `lead` stands above its table, if it has one."""
+    """A part of an answer that is no single table: `lead` stands above its table, if it has one.
+
+    `records` are the table's content for CSV, where it has one of its own.
+    """
 
     title: str
     columns: Sequence[Column] = ()
     rows: Sequence[Sequence[str]] = ()
     lead: Sequence[str] = ()
     notes: Sequence[str] = ()
+    records: Sequence[Mapping[str, Any]] = ()
 
 
 Texts = tuple[Column, Sequence[str]]
@@ -65,6 +72,11 @@ def few(names: Sequence[str], most: int) -> str:
     """Return the first `most` names in one line, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def capital(text: str) -> str:
+    """Return a text that begins with a capital letter, as a sentence does."""
+    return text[:1].upper() + text[1:]
 
 
 def percent(share: float, digits: int = 3) -> str:
