@@ -29,6 +29,7 @@ COMMANDS: Final = MappingProxyType(
         "roofline": ("bench.cli.roofline", "Show what limits products: memory or arithmetic."),
         "project": ("bench.cli.project", "Carry measured rates over to a chip that was not measured."),
         "plot": ("bench.cli.plot", "Draw a picture of records and chips, as SVG, PNG or PDF."),
+        "report": ("bench.cli.report", "Write a report: what was cut, what was measured, what the rules say."),
         "results": ("bench.cli.results", "List, check and export the saved records."),
     }
 )

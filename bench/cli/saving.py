@@ -2,7 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,10 +16,32 @@ def check_target(file: Path, records: Sequence[Path], *, force: bool) -> None:
         if file.exists() and not file.is_file():
             message = f"{file}: is {'a folder' if file.is_dir() else 'no ordinary file'}; name a file to write"
         elif file.resolve() in {path.resolve() for path in records}:
-            message = f"{file}: is one of the records to export; name another file"
+            message = f"{file}: is one of the records that were read; name another file"
         elif file.exists() and not force:
             message = _taken(file)
+        elif not file.parent.is_dir():
+            message = f"{file}: there is no folder {file.parent}; make it first"
         else:
+            return
+    raise CannotWrite(message)
+
+
+def check_folder(folder: Path, names: Iterable[str] = (), *, force: bool = False) -> None:
+    """Raise CannotWrite where it is known that files of these names cannot be saved in `folder`.
+
+    It need not exist.
+    """
+    with _explained(folder):
+        if folder.exists() and not folder.is_dir():
+            message = f"{folder}: is no folder; name one, or one to be made"
+        elif not folder.parent.is_dir():
+            message = f"{folder}: there is no folder {folder.parent} to make it in; make that first"
+        else:
+            for name in names if folder.exists() else ():
+                if (folder / name).is_symlink():
+                    message = f"{folder / name}: is a link; name another folder, or remove it"
+                    raise CannotWrite(message)
+                check_target(folder / name, (), force=force)
             return
     raise CannotWrite(message)
 
@@ -43,6 +66,34 @@ def save(file: Path, content: bytes, *, force: bool) -> None:
                 target.hardlink_to(own)
         finally:
             own.unlink(missing_ok=True)
+
+
+def save_all(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
+    """Save files by their names in `folder`, which is made if it is not there: through a link, where that leads.
+
+    None of them gets its name before all are whole. Raises CannotWrite if that fails, or if one of them exists and
+    it is not to be replaced by `force`.
+    """
+    check_folder(folder, files, force=force)
+    with _explained(folder):
+        target = folder.resolve()
+        is_new = not target.exists()
+        own = (target.parent if is_new else target) / f".chipbench-{secrets.token_hex(8)}"
+    with _explained(folder):
+        try:
+            own.mkdir()
+            for name, content in files.items():
+                _write_whole(own / name, content)
+            if is_new:
+                own.rename(target)
+                return
+            for name in files:
+                if force:
+                    (own / name).replace(target / name)
+                else:
+                    (target / name).hardlink_to(own / name)
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -57,7 +57,7 @@ def side_by_side(chips: Sequence[Chip]) -> View:
         unit, base = common_unit(name, chips), first.figures.get(name)
         row = [name, unit, figure_text(base, unit)]
         for chip in chips[1:]:
-            row += [figure_text(chip.figures.get(name), unit), _ratio(chip.figures.get(name), base)]
+            row += [figure_text(chip.figures.get(name), unit), ratio_text(chip.figures.get(name), base)]
         rows.append(row)
     return View(
         title=" against ".join(chip.name for chip in chips) + ": published figures",
@@ -65,7 +65,7 @@ def side_by_side(chips: Sequence[Chip]) -> View:
         rows=rows,
         records=[record for chip in chips for record in _records(chip)],
         document={"chips": [_document(chip) for chip in chips]},
-        notes=[*_provenance(chips), *([f"Ratios are to {first.id}."] if len(chips) > 1 else []), LEGEND, _DENSE],
+        notes=[*provenance(chips), *([f"Ratios are to {first.id}."] if len(chips) > 1 else []), LEGEND, _DENSE],
     )
 
 
@@ -101,7 +101,7 @@ def _values(figure: Figure) -> list[tuple[Value | None, Source | None, str | Non
     return [(figure.value, figure.source, figure.note, "figure"), *others]
 
 
-def _provenance(chips: Sequence[Chip]) -> list[str]:
+def provenance(chips: Sequence[Chip]) -> list[str]:
     """Say what each chip was cut from, for whom it was made, and what its file says of itself."""
     lines = []
     for chip in chips:
@@ -125,11 +125,12 @@ def common_unit(name: str, chips: Sequence[Chip]) -> str:
 
 def figure_value(figure: Figure, value: Value) -> str:
     """Return a value of a figure with its unit, as a sentence has it."""
-    text = f"{_plain(value)} {figure.unit or ''}".strip()
-    return f"generation {_plain(value)}" if figure.unit == "generation" else text
+    text = f"{plain(value)} {figure.unit or ''}".strip()
+    return f"generation {plain(value)}" if figure.unit == "generation" else text
 
 
-def _plain(value: Value) -> str:
+def plain(value: Value) -> str:
+    """Return a value without its unit, numbers in groups of three digits."""
     return grouped(value) if isinstance(value, Decimal) else str(value)
 
 
@@ -141,10 +142,11 @@ def figure_text(figure: Figure | None, unit: str) -> str:
         return "none"
     mark = MARKS[figure.grade] if figure.grade else ""
     own = f" {figure.unit}" if figure.unit and figure.unit != unit else ""
-    return f"{_plain(figure.value)}{own} {mark}{'*' if figure.disputed else ''}"
+    return f"{plain(figure.value)}{own} {mark}{'*' if figure.disputed else ''}"
 
 
-def _ratio(figure: Figure | None, base: Figure | None) -> str:
+def ratio_text(figure: Figure | None, base: Figure | None) -> str:
+    """Return a figure over another chip's; nothing where one of them is no published number."""
     if figure is None or base is None:
         return ""
     values = [figure.in_base_units(figure.value), base.in_base_units(base.value)]

@@ -1,20 +1,20 @@
 """The view of one chip's story: what was cut, the arithmetic, every rule, how near, when, and how sure."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from bench.analysis.explain import Story
 from bench.analysis.export_rule import Verdict
 from bench.analysis.in_use import ModelInUse
-from bench.published.conditions import Flag
+from bench.analysis.standing import asks_for_licence
 from bench.published.rules import Rule
 from bench.report.chips import LEGEND, common_unit, figure_text
 from bench.report.explained_data import story_document, verdict_records
 from bench.report.explained_numbers import headroom, nearest_line, performance, performance_text
 from bench.report.explained_sources import References, timeline, uncertain
-from bench.report.steps import in_use_sections, steps_document
+from bench.report.steps import in_use_document, in_use_sections
 from bench.report.verdict_texts import in_force_text, margin_text, rule_note, rule_text, verdict_text
-from bench.report.view import Column, Section, View, significant
+from bench.report.view import Column, Section, View, capital, significant
 
 DISCLAIMER: Final = "This is arithmetic on published figures, not legal advice."
 
@@ -29,8 +29,9 @@ def explained(story: Story, in_use: Sequence[ModelInUse] = ()) -> View:
     if story.chip is not None:
         title = f"{story.chip.name} ({story.chip.id}): what was cut, and what the export rules say{when}"
     references = References()
-    sections = [_short(story), _cut(story), *in_use_sections(in_use)]
-    sections += [performance(story, references), _rules(story), headroom(story)]
+    known = f"Rules known until {story.known_until}. {DISCLAIMER}"
+    sections = [Section("In short", lead=[*in_short(story), known]), _cut(story), *in_use_sections(in_use)]
+    sections += [performance(story, references), rules(story), headroom(story)]
     sections += [
         timeline(story, references),
         uncertain(story, references),
@@ -42,32 +43,20 @@ def explained(story: Story, in_use: Sequence[ModelInUse] = ()) -> View:
         columns=(),
         rows=(),
         records=verdict_records(story),
-        document={**story_document(story), "in_use": [_in_use_document(one) for one in in_use]},
+        document={**story_document(story), "in_use": [in_use_document(one) for one in in_use]},
         sections=[section for section in sections if section],
     )
 
 
-def _in_use_document(one: ModelInUse) -> dict[str, Any]:
-    """Return one model's steps: by the sheets, and from each record as projected and as measured."""
-    records = [steps_document(one.model, pair)["chips"] for pair in one.pairs]
-    return {**steps_document(one.model, one.sheets), "from_records": records}
-
-
-def _short(story: Story) -> Section:
+def in_short(story: Story) -> list[str]:
+    """Return the answer in a few lines: the arithmetic, by what it is covered, and how near the line it is."""
     lines = [performance_text(story.design)]
     when = f"On {story.day}: " if story.day else ""
     for met, label in ((False, "not covered by"), (True, "covered by"), (None, "unknown under")):
-        ids = [_named(v.rule, story) for v in story.verdicts if v.met is met and _concerns_chips(v.rule)]
-        lines += [_sentence(f"{when}{label} {', '.join(ids)}.")] if ids else []
+        ids = [_named(v.rule, story) for v in story.verdicts if v.met is met and asks_for_licence(v.rule)]
+        lines += [capital(f"{when}{label} {', '.join(ids)}.")] if ids else []
     nearest = nearest_line(story)
-    lines += [nearest] if nearest else []
-    return Section(title="In short", lead=[*lines, f"Rules known until {story.known_until}. {DISCLAIMER}"])
-
-
-def _concerns_chips(rule: Rule) -> bool:
-    """Whether a rule asks for a licence, and for more than memory that is sold without a processor."""
-    memory_only = any(isinstance(part, Flag) and part.flag == "memory_stack" for part in rule.conditions())
-    return rule.effect == "licence" and not memory_only
+    return [*lines, *([nearest] if nearest else [])]
 
 
 def _named(rule: Rule, story: Story) -> str:
@@ -81,10 +70,6 @@ def _named(rule: Rule, story: Story) -> str:
     if rule.addressed_to and not any(company.lower() in maker for company in rule.addressed_to):
         doubts.append(f"a letter to {' and '.join(rule.addressed_to)}")
     return f"{rule.id} ({'; '.join(doubts)})" if doubts else rule.id
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _cut(story: Story) -> Section | None:
@@ -123,7 +108,8 @@ def _changes(story: Story) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _rules(story: Story) -> Section:
+def rules(story: Story) -> Section:
+    """Return the verdict of every rule, with its margin and the reason."""
     return Section(
         title=f"The rules in force on {story.day}" if story.day else "The rules in order of time",
         columns=[

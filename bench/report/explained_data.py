@@ -35,7 +35,7 @@ def story_document(story: Story) -> dict[str, Any]:
         "memory_bandwidth": _bandwidth(design.memory_bandwidth),
         "cut_from": story.whole.id if story.whole else None,
         "cut_into": list(story.offspring),
-        "cut": [_compared(row) for row in story.compared],
+        "cut": [compared_document(row) for row in story.compared],
         "ceilings": [_ceiling(line, design) for line in story.ceilings],
         "quotas": [{"rule": q.rule.id, "chips": q.chips, "at_most": q.at_most} for q in story.quotas],
         "timeline": [_event(event) for event in story.events],
@@ -141,7 +141,8 @@ def _value(span: Span | None) -> int | float | None:
     return plain(span.low) if span is not None and span.exact else None
 
 
-def _compared(row: Compared) -> dict[str, Any]:
+def compared_document(row: Compared) -> dict[str, Any]:
+    """Return one figure of a chip beside the other's, for JSON."""
     return {
         "figure": row.name,
         "value": row.own.in_base_units(row.own.value) if row.own else None,

@@ -20,9 +20,18 @@ class References:
     def __init__(self) -> None:
         self._numbers: dict[Source, int] = {}
 
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """All sources named so far, in the order of their numbers."""
+        return tuple(self._numbers)
+
+    def number(self, source: Source) -> str:
+        """Return the number by which a text names `source`: '[3]'."""
+        return f"[{self._numbers.setdefault(source, len(self._numbers) + 1)}]"
+
     def mark(self, source: Source) -> str:
-        """Return the number and the grade by which a text names `source`: '[3] analyst'."""
-        return f"[{self._numbers.setdefault(source, len(self._numbers) + 1)}] {source.grade}"
+        """Return its number and its grade: '[3] analyst'."""
+        return f"{self.number(source)} {source.grade}"
 
     def section(self) -> Section | None:
         """Return the list of all sources named so far."""

@@ -50,20 +50,39 @@ def matrix(stories: Sequence[Story], day: date | None) -> View:
 
 
 def _row(story: Story) -> list[str]:
-    document = verdict_document(story)
+    return [
+        story.design.label,
+        tpp_text(story),
+        density_text(story),
+        *(_cell(verdict) for verdict in story.verdicts),
+    ]
+
+
+def tpp_text(story: Story) -> str:
+    """Return a chip's total processing performance: '2368', '≥ 4750' of a lower bound, '?' if no rate is known."""
     design = story.design
-    bound = "" if design.tpp.exact else "≥ "
-    tpp = f"{bound}{number(design.tpp.low)}" if document["tpp"] is not None else "?"
-    known = design.density is not None and document["performance_density"] is not None
-    density = f"{bound}{number(design.density.low)}" if known and design.density else "?"
-    return [design.label, tpp, density, *(_cell(verdict) for verdict in story.verdicts)]
+    return f"{_bound(story)}{number(design.tpp.low)}" if design.rates else "?"
+
+
+def density_text(story: Story) -> str:
+    """Return its performance density likewise; '?' also where nobody published the die area."""
+    density = story.design.density
+    known = density is not None and verdict_document(story)["performance_density"] is not None
+    return f"{_bound(story)}{number(density.low)}" if known and density is not None else "?"
+
+
+def _bound(story: Story) -> str:
+    return "" if story.design.tpp.exact else "≥ "
 
 
 def _cell(verdict: Verdict) -> str:
     if verdict.met is None:
         return "?"
-    if not verdict.met:
-        return "no"
+    return outcome_text(verdict) if verdict.met else "no"
+
+
+def outcome_text(verdict: Verdict) -> str:
+    """Return what a rule that is met is called, and an exception that is open, or may be: '3A090.b.1 (NAC)'."""
     exception = f" ({verdict.exception})" if verdict.exception else ""
     exception = f" ({verdict.possible_exception}?)" if verdict.possible_exception else exception
     return f"{verdict.outcome or 'met'}{exception}"

@@ -48,7 +48,7 @@ def project_view(
     """
     side, target = found.source.side, found.target
     records = [_record(one, found, prices) for one in found.cells]
-    steps = pair_sections([pair], _title(model), costs=True) if model and pair else []
+    steps = pair_sections([pair], model, _title(model), costs=True) if model and pair else []
     return View(
         title=f"{target.name} ({target.id}), projected from {side.label} ({KINDS[side.kind]}, {side.name})",
         columns=(),

@@ -37,7 +37,7 @@ def in_use_sections(found: Iterable[ModelInUse]) -> list[Section]:
     for one in found:
         title = f"What it means in use: {one.model.name} in {one.model.weights}"
         sections += _sheet_sections(one, title)
-        sections += pair_sections(one.pairs, f"{title}, from records", costs=False) if one.pairs else []
+        sections += pair_sections(one.pairs, one.model, f"{title}, from records", costs=False) if one.pairs else []
     told: set[str] = set()
     return [section._replace(notes=_new(section.notes, told)) for section in sections]
 
@@ -53,8 +53,9 @@ def with_steps(view: View, model: Model, use: InUse) -> View:
     """Return a view of measured products with the steps of their model below them."""
     steps = [step for step in STEPS if use.at(step)]
     title = f"{model.name} in {use.instead or model.weights}: the steps"
-    products = Section("The products", view.columns, view.rows)
+    products = Section("The products", view.columns, view.rows, records=view.records)
     told = section_of(title, [*_own_columns(use, steps)], [_WHAT, _STEPS, *_missing([use])])
+    told = told._replace(records=_records(model, [use]))
     sections = [products, told if steps else Section(title, lead=[f"{line}." for line in _missing([use])])]
     document = {**view.document, "in_use": steps_document(model, [use])}
     return view._replace(columns=(), rows=(), sections=sections, document=document)
@@ -70,7 +71,7 @@ def _own_columns(use: InUse, steps: Sequence[Step]) -> list[Texts]:
     return [*columns, (Column("J a token", "right"), joules)] if any(joules) else columns
 
 
-def pair_sections(pairs: Sequence[Pair], title: str, *, costs: bool) -> list[Section]:
+def pair_sections(pairs: Sequence[Pair], model: Model, title: str, *, costs: bool) -> list[Section]:
     """Return a model's steps as projected and as measured; with `costs`, or a price, what they cost, too."""
     uses = [use for pair in pairs for use in _apart(pair)]
     steps = [step for step in STEPS if any(use.at(step) for use in uses)]
@@ -81,7 +82,9 @@ def pair_sections(pairs: Sequence[Pair], title: str, *, costs: bool) -> list[Sec
     columns += [_tokens_column(use, steps) for use in uses[:1] if len(pairs) == 1]
     missing = _missing([pair.measured for pair in pairs])
     notes = [_WHAT, _STEPS, _RECORD, *missing]
-    found = [section_of(title, columns, notes)] if steps else [Section(title, lead=missing)]
+    if not steps:
+        return [Section(title, lead=missing)]
+    found = [section_of(title, columns, notes)._replace(records=_records(model, uses))]
     return [*found, *_costs(uses, steps, f"{title}, energy and money")] if costs or _priced(uses) else found
 
 
@@ -103,7 +106,7 @@ def _sheet_sections(one: ModelInUse, title: str) -> list[Section]:
     ]
     ratio = [f"÷: how fast {uses[0].label} is beside another; above 1 it is the faster one"] if uses[1:] else []
     notes = [_WHAT, _STEPS, _SHEET, *ratio, *_weights(one), *_missing(uses)]
-    sections = [section_of(title, columns, notes)]
+    sections = [section_of(title, columns, notes)._replace(records=_records(one.model, uses))]
     return [*sections, *_costs(uses, steps, f"{title}, energy and money")] if _priced(uses) else sections
 
 
@@ -194,6 +197,12 @@ def _missing(uses: Iterable[InUse]) -> list[str]:
     return found
 
 
+def in_use_document(one: ModelInUse) -> dict[str, Any]:
+    """Return one model's steps for JSON: by the sheets, and from each record as projected and as measured."""
+    records = [steps_document(one.model, pair)["chips"] for pair in one.pairs]
+    return {**steps_document(one.model, one.sheets), "from_records": records}
+
+
 def steps_document(model: Model, uses: Iterable[InUse]) -> dict[str, Any]:
     """Return the steps of a model for JSON: seconds, tokens per second, joules and USD of each chip."""
     return {
@@ -214,6 +223,15 @@ def steps_document(model: Model, uses: Iterable[InUse]) -> dict[str, Any]:
             for use in uses
         ],
     }
+
+
+def _records(model: Model, uses: Iterable[InUse]) -> list[dict[str, Any]]:
+    """Return one row for every step on every chip, as CSV has it."""
+    return [
+        {"model": model.id, **{name: chip[name] for name in ("label", "kind", "basis", "dtype")}, **step}
+        for chip in steps_document(model, uses)["chips"]
+        for step in chip["steps"]
+    ]
 
 
 def _step_document(use: InUse, one: StepTime) -> dict[str, Any]:
