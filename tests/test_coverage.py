@@ -37,6 +37,7 @@ CPU: Final = fitted(2, 30.0)
 GPU: Final = fitted(14, 60.0, overhead_s=1.3)  # eight or nine blocks a cell
 QUICK: Final = fitted(2, 8.0)
 POLICIES: Final = {"cpu": CPU, "gpu": GPU, "quick": QUICK}
+SHORT: Final = ("gpu", "quick")  # the policies that sample little; the long one is in the slow grid
 FALSE_ALARMS: Final = {"autocorrelated", "bimodal"}
 
 INDEPENDENT: Final = {
@@ -120,7 +121,7 @@ def holds(noise: Noise, policy: Policy, trials: int, *, of_window: bool = False)
     assert found.honest >= found.at_least(0.90)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", SHORT)
 @pytest.mark.parametrize("noise", ["normal 1 %", "exponential 1 %", "heavy tails 0.3 %"])
 def test_of_independent_blocks_it_holds_the_median_and_warns_of_nothing(noise: str, policy: str) -> None:
     holds_independent(INDEPENDENT[noise], POLICIES[policy], 200)
@@ -134,6 +135,7 @@ def test_of_dependent_blocks_it_holds_the_median_or_is_warned_of(noise: str, pol
     holds(DEPENDENT[noise], POLICIES[policy], 150)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "noise", ["a tenth slower 0.65 s", "three tenths slower 3.46 s", "sine 0.32 s", "sine 1.10 s"]
 )

@@ -106,7 +106,9 @@ class TestCheck:
         assert check.passed, check
         assert check.rows == 64
 
-    @pytest.mark.parametrize("seconds", [1e-3, 2e-6], ids=["calls", "graphs"])
+    @pytest.mark.parametrize(
+        "seconds", [pytest.param(1e-3, id="calls"), pytest.param(2e-6, id="graphs", marks=pytest.mark.slow)]
+    )
     @pytest.mark.parametrize("dtype", DTYPES)
     @pytest.mark.parametrize(
         "mutant", MUTANTS, ids=lambda make: getattr(make(), "__name__", type(make()).__name__)

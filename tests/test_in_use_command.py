@@ -144,6 +144,7 @@ class TestBySheet:
         assert "×" not in line, "the format is what is missing, not this shape or that"
         assert "decode 256" in section(out, f"{TITLE}: Llama 3 70B in bf16")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("chip", Catalogue([shipped_specs()]).ids)
     def test_every_chip_is_told_of_first_and_beside_each_other_once(self, chip: str) -> None:
         for one in explained(chip).values():

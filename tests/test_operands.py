@@ -180,6 +180,7 @@ class TestCodes:
         again = encode(name, decode(name, codes).astype(np.float32))
         np.testing.assert_array_equal(again.view(np.uint8), codes.view(np.uint8))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", FORMATS)
     @given(numbers=MODERATE)
     def test_storing_what_was_stored_changes_nothing(self, name: str, numbers: list[float]) -> None:
@@ -251,6 +252,7 @@ class TestFill:
 
 
 class TestMoments:
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", INPUTS)
     @given(shapes=st.lists(st.tuples(ROWS, COLUMNS), min_size=1, max_size=4), chunk=st.integers(1, 200))
     def test_they_are_numpys_over_all_that_was_stored(
@@ -293,6 +295,7 @@ class TestPoison:
         else:
             assert np.isnan(numbers).all()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("dtype", DTYPES)
     @given(at=st.integers(0, 80 * 70 - 1))
     def test_one_output_that_is_never_written_fails_the_check(self, dtype: str, at: int) -> None:

@@ -24,6 +24,8 @@ from bench.measure.policy import Policy
 from bench.workloads.base import Cell
 from tests.support import PASSED, TINY, cell
 
+pytestmark = pytest.mark.slow  # each of these starts a process
+
 CELL = cell()
 SWITCH: Final = "CHIPBENCH_TEST_SWITCH"
 PREPARING: Final = "CHIPBENCH_TEST_PREPARING"

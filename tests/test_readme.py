@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import tomllib
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECORD = Path(__file__).parent / "data" / "readme.jsonl"
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+DRAWN = re.findall(r"^    chipbench (plot .+ results/plots/.+)$", README, re.MULTILINE)
 SHOWN = [block for block in BLOCKS if not block.startswith("$ chipbench run\n")]
 
 
@@ -109,6 +111,23 @@ def test_every_workload_backend_and_format_file_is_in_its_dict() -> None:
 def test_its_links_lead_to_files() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "command", re.findall(r"^    chipbench (plot .+ results/plots/.+)$", README, re.MULTILINE)
+)
+def test_its_pictures_show_what_their_commands_draw_today(command: str, tmp_path: Path) -> None:
+    """By their texts, which hold every number that they show; the lines may be drawn a little otherwise."""
+    before, _, file = command.partition(" -o ")
+    assert f"({file})" in README, "the README shows it"
+    result = CliRunner().invoke(main, [*shlex.split(before), "-o", str(tmp_path / "now.svg")])
+    assert result.exit_code == 0, result.stderr
+    committed, now = (
+        ["".join(text.itertext()) for text in ET.parse(path).getroot().findall(".//{*}text")]
+        for path in (ROOT / file, tmp_path / "now.svg")
+    )
+    assert len(now) > 40
+    assert committed == now
 
 
 def test_the_commands_of_its_ci_example_have_these_options() -> None:

@@ -333,6 +333,7 @@ class TestResults:
         assert chipbench("results", "check", results / "none.jsonl").code == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [*(("chips", "--format", name) for name in FORMATS), ("results", "list")])
 def test_a_reader_that_has_seen_enough_ends_the_command_quietly(args: tuple[str, ...], results: Path) -> None:
     """As `| head` does, but surely before the command has written."""

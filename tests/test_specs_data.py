@@ -77,6 +77,13 @@ LOOKED_FOR = {*PLAUSIBLE} - {"fp16_acc16", "fp8_acc16"} | {
 }  # fmt: skip
 
 # Ratios of one sheet's rates that are not those of its architecture, and why.
+PROPORTIONS = (
+    ("fp16", "bf16", 1),
+    ("fp8", "bf16", 2),
+    ("int8", "bf16", 2),
+    ("tf32", "bf16", 0.5),
+    ("fp8", "int8", 1),
+)
 ODD_RATIOS = {
     # GeForce sums FP16 and FP8 products in FP32 at half the rate; INT8 runs at the whole one.
     **{(chip, "int8", "bf16"): 4 for chip in ("rtx3090", "rtx4090", "rtx4090d", "rtx5090")},
@@ -203,14 +210,12 @@ def test_an_alternative_beyond_a_factor_of_three_says_why(chip: Chip) -> None:
                 assert 1 / 3 < value / own < 3 or alternative.note, where
 
 
-@pytest.mark.parametrize(
-    ("name", "other", "ratio"),
-    [("fp16", "bf16", 1), ("fp8", "bf16", 2), ("int8", "bf16", 2), ("tf32", "bf16", 0.5), ("fp8", "int8", 1)],
-)
-def test_tensor_rates_keep_their_proportions(chip: Chip, name: str, other: str, ratio: float) -> None:
-    value, reference = _number(chip, name), _number(chip, other)
-    if value is not None and reference is not None:
-        assert value / reference == pytest.approx(ODD_RATIOS.get((chip.id, name, other), ratio), rel=2e-3)
+def test_tensor_rates_keep_their_proportions(chip: Chip) -> None:
+    for name, other, ratio in PROPORTIONS:
+        value, reference = _number(chip, name), _number(chip, other)
+        if value is not None and reference is not None:
+            expected = ODD_RATIOS.get((chip.id, name, other), ratio)
+            assert value / reference == pytest.approx(expected, rel=2e-3), (name, other)
 
 
 def test_no_odd_ratio_is_kept_that_is_none() -> None:

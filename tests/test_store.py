@@ -126,6 +126,7 @@ class TestAppend:
                 assert sizes[-1] == writer.path.stat().st_size
         assert len(sizes) == 3
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_waits_until_the_line_is_written(
         self, number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

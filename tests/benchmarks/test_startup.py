@@ -40,3 +40,15 @@ def test_chips_answers_within_600_ms(benchmark: BenchmarkFixture) -> None:
     seconds: list[float] = []
     benchmark.pedantic(lambda: seconds.append(_seconds([CHIPBENCH, "chips"])), rounds=15, warmup_rounds=2)
     assert median(seconds) <= 0.6
+
+
+def test_the_report_takes_at_most_five_seconds_without_a_gpu(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    results = Path(__file__).resolve().parent.parent.parent / "results"
+    seconds: list[float] = []
+
+    def write() -> None:
+        page = tmp_path / f"{len(seconds)}.html"
+        seconds.append(_seconds([CHIPBENCH, "report", "-o", str(page), "--results-dir", str(results)]))
+
+    benchmark.pedantic(write, rounds=5, warmup_rounds=1)
+    assert median(seconds) <= 5.0
