@@ -28,7 +28,7 @@ class Published(NamedTuple):
 
 
 class Material(NamedTuple):
-    """`chips` are those that the report is about, the one in question first; `story` is that one's, of no one day.
+    """`chips` are those that the report is about, the one in question first; `story` is that one's, by all rules.
 
     `stories` are all known chips' in brief, on the last day of which the rules are known, and `standings`, by the
     chips' ids, how they stood on the days on which those changed. `others` are what others measured of `chips` and

@@ -1,4 +1,4 @@
-"""The chapter of what was measured here: the table of every run, and the longest measurement block by block."""
+"""The chapter of what was measured here: the table of every run, with its warnings and what sensors said."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,7 +16,7 @@ from bench.report.measured import Run, run_view
 from bench.report.plots.layout import listed
 from bench.report.view import Section, View
 
-NAME: Final = "measured"
+_NAME: Final = "measured"
 _TITLE: Final = "What was measured here"
 _NOTHING: Final = (
     "Nothing was measured here, or no record of it was named. 'chipbench run' measures this machine, a GPU in "
@@ -35,10 +35,12 @@ def chapter(material: Material, references: References) -> Chapter:
     skipped = [f"skipped: {error}" for error in material.measured.damaged]
     notes = [*map(impersonal, [*skipped, *material.measured.notes, *material.notes])]
     if not devices:
-        return Chapter(NAME, _TITLE, lead=[_UNREADABLE if skipped else _NOTHING, *notes], document={"devices": []})
+        return Chapter(
+            _NAME, _TITLE, lead=[_UNREADABLE if skipped else _NOTHING, *notes], document={"devices": []}
+        )
     views = [[(run, _view(run, device, material)) for run in device.runs] for device in devices]
     return Chapter(
-        name=NAME,
+        name=_NAME,
         title=_title(devices),
         lead=[_HOW, *notes],
         sections=[
