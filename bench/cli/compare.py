@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.asked import Asked
-from bench.cli.options import CONTEXT, JUDGED_FORMATS, catalogue_from, chip_from, say, shared_options, show
+from bench.cli.options import (
+    CONTEXT,
+    JUDGED_FORMATS,
+    catalogue_from,
+    chip_from,
+    say,
+    shared_options,
+    show,
+    skip_bad_option,
+)
 from bench.errors import InvalidRequest, Tripped
 
 if TYPE_CHECKING:
@@ -33,9 +42,7 @@ _MOST_NAMED = 5
     metavar="NAME",
     help="Draw verdicts over a difference that blocks them, such as power_limit_w. Repeatable.",
 )
-@click.option(
-    "--skip-bad", is_flag=True, help="Use the records of a folder that can be read, and name the others."
-)
+@skip_bad_option
 @shared_options(formats=JUDGED_FORMATS)
 def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, **options: Any) -> None:  # noqa: ANN401
     """Hold records and chips against each other.

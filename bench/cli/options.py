@@ -51,6 +51,9 @@ _specs_dir = click.option(
     type=click.Path(path_type=Path),
     help="A folder with chips/, rules/, published/ or models/ files (*.toml), to add or to override.",
 )
+skip_bad_option: Final = click.option(
+    "--skip-bad", is_flag=True, help="Use the records of a folder that can be read, and name the others."
+)
 
 
 def shared_options(

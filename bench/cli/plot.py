@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from bench.cli.main import LazyGroup
-from bench.cli.options import CONTEXT, shared_options
+from bench.cli.options import CONTEXT, shared_options, skip_bad_option
 from bench.units import DTYPES
 
 # A new kind is a line here and its command's file; the help stands here too, so that `--help` imports no kind.
@@ -77,11 +77,7 @@ def sides_options(*, default: str) -> Callable[[_F], _F]:
     def decorate(function: _F) -> _F:
         for option in (
             shared_options(formats=()),
-            click.option(
-                "--skip-bad",
-                is_flag=True,
-                help="Use the records of a folder that can be read, and name the others.",
-            ),
+            skip_bad_option,
             click.option(
                 "--dtype", type=click.Choice(list(DTYPES)), help=f"The number format.  [default: {default}]"
             ),

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.asked import Asked
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, models_from, shared_options, show
+from bench.cli.options import (
+    CONTEXT,
+    catalogue_from,
+    chip_from,
+    models_from,
+    shared_options,
+    show,
+    skip_bad_option,
+)
 from bench.cli.prices import by_chip, price_option
 from bench.errors import InvalidRequest, RecordError
 from bench.workloads import WORKLOADS
@@ -31,9 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--model", "model_id", metavar="ID", help="The model of workload llm, such as deepseek-r1.")
 @price_option
-@click.option(
-    "--skip-bad", is_flag=True, help="Use the records of a folder that can be read, and name the others."
-)
+@skip_bad_option
 @shared_options()
 def command(
     *,

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, models_from, put_out, say, shared_options
+from bench.cli.options import (
+    CONTEXT,
+    catalogue_from,
+    chip_from,
+    models_from,
+    put_out,
+    say,
+    shared_options,
+    skip_bad_option,
+)
 from bench.cli.saving import check_folder, check_target, save, save_all
 from bench.errors import InvalidRequest, RecordError
 from bench.version import VERSION
@@ -60,9 +69,7 @@ def _named(_ctx: click.Context, _parameter: click.Parameter, output: str | None)
     "--plots", metavar="DIR", type=click.Path(path_type=Path), help="Save every picture there too, as SVG and PNG."
 )
 @click.option("--force", is_flag=True, help="Replace what exists.")
-@click.option(
-    "--skip-bad", is_flag=True, help="Use the records of a folder that can be read, and name the others."
-)
+@skip_bad_option
 @shared_options(formats=())
 def command(  # noqa: PLR0913 - one parameter an option, as Click passes them
     *,

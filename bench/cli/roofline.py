@@ -5,14 +5,12 @@ from typing import Any
 import click
 
 from bench.cli.asked import sides_from
-from bench.cli.options import CONTEXT, shared_options, show
+from bench.cli.options import CONTEXT, shared_options, show, skip_bad_option
 
 
 @click.command("roofline", context_settings=CONTEXT)
 @click.argument("names", metavar="A [B...]", nargs=-1, required=True)
-@click.option(
-    "--skip-bad", is_flag=True, help="Use the records of a folder that can be read, and name the others."
-)
+@skip_bad_option
 @shared_options()
 def command(
     *,
