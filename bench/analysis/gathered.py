@@ -13,7 +13,7 @@ from bench.analysis.compare import Side
 from bench.analysis.pooling import ChipOf, Pool
 from bench.analysis.sides import paths_of
 from bench.errors import RecordError
-from bench.records.record import Header, Lines, Record, read_header, read_lines, reduce
+from bench.records.record import Header, Lines, Record, read_header, read_lines, record_of
 from bench.records.store import read_each
 from bench.workloads.base import Cell
 
@@ -22,34 +22,33 @@ BY_CELL: Final = ("estimates", "cycles", "clocks", "algorithms", "watts", "tilin
 
 
 class GatheredRun(NamedTuple):
-    """One run: of each of its processes the file and what it holds; the first's header stands for all."""
+    """One run: of each of its processes every sample, and its record, in which they are reduced."""
 
-    paths: tuple[Path, ...]
     processes: tuple[Lines, ...]
+    records: tuple[Record, ...]
 
     @property
     def header(self) -> Header:
-        """The first process's."""
-        return self.processes[0].header
+        """The first process's, which stands for all."""
+        return self.records[0].header
 
-    def records(self) -> Iterator[Record]:
-        """Yield the records with their samples reduced."""
-        for path, lines in zip(self.paths, self.processes, strict=True):
-            readings = tuple(map(reduce, lines.measurements))
-            yield Record(path, lines.header, readings, lines.footer is not None, lines.resumed, lines.torn)
+    @property
+    def paths(self) -> list[Path]:
+        """Each process's file."""
+        return [record.path for record in self.records]
 
     def side(self, label: str, chip_of: ChipOf) -> Side:
         """Return the side that this run alone makes."""
         pool = Pool()
-        for record in self.records():
+        for record in self.records:
             pool.add(record)
         return pool.side(label, chip_of)
 
     def cells(self) -> dict[Cell, bool]:
         """Return the cells that were measured, each with whether it passed in some process."""
         found: dict[Cell, bool] = {}
-        for lines in self.processes:
-            for one in lines.measurements:
+        for record in self.records:
+            for one in record.readings:
                 found[one.cell] = one.passed or found.get(one.cell, False)
         return found
 
@@ -112,7 +111,8 @@ def _read(paths: Sequence[Path], damaged: list[RecordError]) -> list[GatheredRun
             damaged.append(lines)
         else:
             found.append((path, lines))
-    return [GatheredRun(tuple(path for path, _ in found), tuple(lines for _, lines in found))] if found else []
+    records = tuple(record_of(path, lines) for path, lines in found)
+    return [GatheredRun(tuple(lines for _, lines in found), records)] if found else []
 
 
 class _Files(NamedTuple):

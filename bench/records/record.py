@@ -182,7 +182,11 @@ def reduce(measurement: Measurement) -> Reading:
 
 def read_record(path: Path) -> Record:
     """Return the record in `path`, samples reduced. Raises RecordError as `read_lines` does."""
-    lines = read_lines(path)
+    return record_of(path, read_lines(path))
+
+
+def record_of(path: Path, lines: Lines) -> Record:
+    """Return the record that a file's lines are, samples reduced."""
     readings = tuple(map(reduce, lines.measurements))
     return Record(path, lines.header, readings, lines.footer is not None, lines.resumed, lines.torn)
 

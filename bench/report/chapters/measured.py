@@ -63,14 +63,13 @@ def _title(devices: Sequence[GatheredDevice]) -> str:
 
 
 def _view(run: GatheredRun, device: GatheredDevice, material: Material) -> View:
-    records = list(run.records())
     seconds = sum(lines.footer.seconds for lines in run.processes if lines.footer is not None)
     shown = Run(
         header=run.header,
-        processes=[record.readings for record in records],
+        processes=[record.readings for record in run.records],
         paths=[path.name for path in run.paths],
         seconds=seconds,
-        interrupted=not all(record.complete for record in records),
+        interrupted=not all(record.complete for record in run.records),
         best_only=True,
         model=_model(run.header, material),
     )
