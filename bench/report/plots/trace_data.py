@@ -6,6 +6,7 @@ from itertools import accumulate, chain
 from statistics import median
 from typing import Final, Literal, NamedTuple
 
+from bench.analysis.drift import DRIFT_SHOWS, drift
 from bench.analysis.estimates import NOTABLE, Estimate, measured_rate, published_peak
 from bench.devices.base import Origin
 from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
@@ -17,7 +18,7 @@ from bench.report.columns import KINDS, by_library, ends_text
 from bench.report.plots.layout import listed, spread
 from bench.report.plots.names import rate_text, unbound
 from bench.report.plots.trace_choice import no_rate
-from bench.report.plots.trace_title import DRIFT_SHOWS, drift, power_limit, title_of
+from bench.report.plots.trace_title import power_limit, title_of
 from bench.report.view import percent, significant
 from bench.report.wording import sentence
 from bench.units import PREFIXES, format_si

@@ -1,11 +1,11 @@
 """The title of a picture of one measurement: what its rate and its clock did, as far as its blocks show it."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain, pairwise
-from statistics import median
+from collections.abc import Iterator
+from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
+from bench.analysis.drift import drift
 from bench.analysis.estimates import Estimate
 from bench.devices.nvidia.nvml import POWER_CAP
 from bench.measure.measurement import Measurement, WarmUp
@@ -16,13 +16,10 @@ from bench.report.columns import KINDS, error_text
 from bench.report.plots.layout import shortened
 from bench.report.plots.names import LONG, bound, format_text
 from bench.report.view import percent
-from bench.stats import MIN_SAMPLES, drifts, summarise
 from bench.units import format_si
 from bench.workloads.base import STREAMS, Cell
 
 _DATA: Final = MappingProxyType({"zeros": " of zeros", "constant": " of constant data"})
-DRIFT_SHOWS: Final = 0.02  # intervals that are wider, as a share, hide a drift
-_PARTS: Final = 9  # the most that `drifts` takes
 _MOVED: Final = 0.03  # a clock that differs by less has stayed
 
 
@@ -52,31 +49,6 @@ def power_limit(header: Header) -> float | None:
 def _first_clock(warm_up: WarmUp | None) -> float | None:
     """Return the clock in Hz of the first block whose is known, before any sample."""
     return next((clock for clock in (warm_up and warm_up.sm_clock_hz) or () if clock is not None), None)
-
-
-def drift(measurement: Measurement) -> float | None:
-    """Return by what share the rate of the last third of the blocks exceeds that of the first: -0.02 is a fall.
-
-    That is if the intervals of both medians are apart, or if the medians of nine parts keep rising or falling,
-    which makes those intervals wide. Else it is 0 if they are so narrow that a drift would show, and None if the
-    blocks cannot tell.
-    """
-    seconds = measurement.samples.seconds_per_call
-    third = len(seconds) // 3
-    if third < MIN_SAMPLES:
-        return None
-    first, last = summarise(seconds[:third]), summarise(seconds[-third:])
-    if first.interval is None or last.interval is None:
-        return None
-    apart = first.interval.lo > last.interval.hi or last.interval.lo > first.interval.hi
-    if apart or drifts(_parts(seconds)):
-        return first.median / last.median - 1
-    return 0.0 if max(first.half_width or 0.0, last.half_width or 0.0) <= DRIFT_SHOWS else None
-
-
-def _parts(seconds: Sequence[float]) -> list[float]:
-    ends = [len(seconds) * part // _PARTS for part in range(_PARTS + 1)]
-    return [median(seconds[start:end]) for start, end in pairwise(ends)]
 
 
 def _named(cell: Cell) -> str:
