@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Final, Literal, NamedTuple
 
 from bench.analysis.explain import Story
+from bench.analysis.rule_lines import DENSITY, TPP, Mapped
 from bench.published.rules import RuleBook
 from bench.report.plots.axis import Axis
 from bench.report.plots.layout import listed
@@ -21,12 +22,10 @@ from bench.report.plots.rule_map_places import (
     places_of,
 )
 from bench.report.plots.rule_map_regions import (
-    DENSITY,
-    TPP,
     Grid,
-    Mapped,
     Region,
     Segment,
+    everywhere,
     exceptions_text,
     mapped_rule,
     regions,
@@ -167,12 +166,12 @@ def _diagonal(areas: Sequence[Fraction], x: Axis, y: Axis) -> Diagonal:
 
 def _shift(mapped: Mapped, grid: Grid) -> list[Segment]:
     """Return where the rule begins for chips that are not designed for data centres, if not where for others."""
-    markets = [{*mapped.everywhere(grid, data_centre=market)} for market in (True, False)]
+    markets = [{*everywhere(mapped, grid, data_centre=market)} for market in (True, False)]
     return [] if markets[0] == markets[1] else grid.outline(markets[1])
 
 
 def _others_text(mapped: Mapped, grid: Grid) -> str:
-    said = mapped.everywhere(grid, data_centre=False).values()
+    said = everywhere(mapped, grid, data_centre=False).values()
     exceptions = "".join(f" ({text})" for text in exceptions_text(said))
     return f"here the rule begins for what is not designed for data centres{exceptions}"
 

@@ -9,10 +9,10 @@ from typing import Final, Literal, NamedTuple
 from bench.analysis.design import Span
 from bench.analysis.explain import Story
 from bench.analysis.export_rule import Verdict
+from bench.analysis.rule_lines import DENSITY, TPP, Mapped
 from bench.analysis.worlds import die_area
 from bench.published.rules import Rule
 from bench.report.plots.names import without_maker
-from bench.report.plots.rule_map_regions import DENSITY, TPP, Mapped
 from bench.units import number
 
 Market = Literal["data centre", "other", "open"]

@@ -1,4 +1,4 @@
-"""What an export rule makes of TPP and performance density alone: which paragraph is met where, as data."""
+"""Where an export rule's paragraphs are met on the map of TPP and performance density: its regions, as data."""
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
@@ -6,26 +6,15 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from bench.analysis.evaluation import World, outcome_in
+from bench.analysis.rule_lines import Mapped, Said, can_be_mapped, group_of, mapped_on
 from bench.errors import InvalidRequest
-from bench.published.conditions import FLAGS, QUANTITIES, AllOf, AnyOf, Comparison, Condition, Flag, walk
-from bench.published.rules import Effect, Rule, RuleBook
+from bench.published.rules import Effect, RuleBook
 from bench.report.verdict_texts import in_force_text
 
-TPP, DENSITY = "tpp", "performance_density"
-_MARKET: Final = "data_centre"
 # What follows from a paragraph, where the word for its effect alone would not say it.
 _EFFECTS: Final = MappingProxyType[Effect, str]({"licence": "licence needed", "none": "nothing follows"})
 
 Segment = tuple[tuple[float, float], tuple[float, float]]
-
-
-class Said(NamedTuple):
-    """What a rule says at one point: the paragraph's group ('3A090.a' of '3A090.a.1'), and what follows."""
-
-    group: str
-    effect: Effect
-    exceptions: tuple[str, ...]
 
 
 class Cell(NamedTuple):
@@ -75,50 +64,6 @@ class Grid(NamedTuple):
         return found
 
 
-class Mapped(NamedTuple):
-    """A rule that looks at nothing but TPP, performance density and the market, as it stands on `day`."""
-
-    rule: Rule
-    book: RuleBook
-    day: date
-
-    def said(self, tpp: Fraction, density: Fraction | None, *, data_centre: bool) -> Said | None:
-        """Return what the rule says of a chip of these two numbers and this market; None if it is not met."""
-        quantities = {**dict.fromkeys(QUANTITIES), TPP: tpp, DENSITY: density}
-        flags = {**dict.fromkeys(FLAGS, False), _MARKET: data_centre}
-        world = World(None, quantities, flags, equivalent=False, ends=False, unsettled=False)
-        met = outcome_in(self.rule, world, self.book, self.day)
-        if met is None:
-            return None
-        effect = next(part.effect for part in self.rule.outcomes if part.name == met and part.holds_on(self.day))
-        others = [rule for rule in self.book.exceptions_to(self.rule) if rule.in_force(self.day)]
-        names = [outcome_in(rule, world, self.book, self.day) for rule in others]
-        return Said(group_of(met), effect, tuple(name for name in names if name is not None))
-
-    def thresholds(self, quantity: str) -> list[Fraction]:
-        """Return the values of a quantity at which the rule's paragraphs of that day change, rising."""
-        parts = walk([outcome.when for outcome in self.rule.outcomes if outcome.holds_on(self.day)])
-        applies = walk([self.rule.applies] if self.rule.applies else [])
-        found = [part for part in (*parts, *applies) if isinstance(part, Comparison)]
-        return sorted({at for part in found if part.quantity == quantity for at in part.thresholds})
-
-    def everywhere(self, grid: Grid, *, data_centre: bool) -> dict[tuple[int, int], Said]:
-        """Return what the rule says in every cell in which it is met."""
-        found = {}
-        for place in grid.places:
-            left, right, bottom, top = map(Fraction, grid.cell(place))
-            said = self.said((left + right) / 2, (bottom + top) / 2, data_centre=data_centre)
-            if said is not None:
-                found[place] = said
-        return found
-
-
-def group_of(paragraph: str) -> str:
-    """Return the paragraph that a numbered one is part of: '3A090.a' of '3A090.a.1'; others are their own."""
-    head, _, last = paragraph.rpartition(".")
-    return head if head and last.isdigit() else paragraph
-
-
 def mapped_rule(book: RuleBook, day: date) -> Mapped:
     """Return the latest rule in force on `day` that can be drawn.
 
@@ -129,39 +74,31 @@ def mapped_rule(book: RuleBook, day: date) -> Mapped:
             f"the rules are known until {book.known_until}; what they say on {day} is unknown: give an earlier day"
         )
         raise InvalidRequest(message)
-    found = [rule for rule in book.in_force(day) if _can_be_drawn(rule)]
-    if found and any(outcome.holds_on(day) for outcome in found[-1].outcomes):
-        return Mapped(found[-1], book, day)
+    found = mapped_on(book, day)
+    if found is not None:
+        return found
     others = [
-        f"{rule.id} ({in_force_text(rule)})" for rule in book.rules if rule.effective and _can_be_drawn(rule)
+        f"{rule.id} ({in_force_text(rule)})" for rule in book.rules if rule.effective and can_be_mapped(rule)
     ]
     message = f"{day}: no rule in force then draws its lines in TPP and performance density alone"
     message += f"; there is a map of {', '.join(others)}" if others else ", nor does any other here"
     raise InvalidRequest(message)
 
 
-def _can_be_drawn(rule: Rule) -> bool:
-    """Whether each paragraph is a rectangle in TPP and performance density, at most for one market only."""
-    parts = [*walk(outcome.when for outcome in rule.outcomes)]
-    applies = [*walk([rule.applies] if rule.applies else [])]
-    return (
-        rule.excepts is None
-        and all(isinstance(part, AllOf) or _is_drawn(part) for part in parts)
-        and all(isinstance(part, AllOf | AnyOf) or _is_drawn(part) or _asks_market(part) for part in applies)
-    )
-
-
-def _is_drawn(part: Condition) -> bool:
-    return isinstance(part, Comparison) and part.quantity in (TPP, DENSITY)
-
-
-def _asks_market(part: Condition) -> bool:
-    return isinstance(part, Flag) and part.flag == _MARKET
+def everywhere(mapped: Mapped, grid: Grid, *, data_centre: bool) -> dict[tuple[int, int], Said]:
+    """Return what the rule says in every cell in which it is met."""
+    found = {}
+    for place in grid.places:
+        left, right, bottom, top = map(Fraction, grid.cell(place))
+        said = mapped.said((left + right) / 2, (bottom + top) / 2, data_centre=data_centre)
+        if said is not None:
+            found[place] = said
+    return found
 
 
 def regions(mapped: Mapped, grid: Grid) -> list[Region]:
     """Return the regions of chips that are designed for data centres, in the order of the rule's paragraphs."""
-    found = mapped.everywhere(grid, data_centre=True)
+    found = everywhere(mapped, grid, data_centre=True)
     order = dict.fromkeys(group_of(outcome.name) for outcome in mapped.rule.outcomes)
     groups = {name: [place for place, said in found.items() if said.group == name] for name in order}
     return [

@@ -7,11 +7,12 @@ from typing import Final
 from bench.analysis.design import Design
 from bench.analysis.explain import Story
 from bench.analysis.headroom import Ceiling
+from bench.analysis.rule_lines import DENSITY, Mapped, group_of
 from bench.analysis.worlds import die_area
 from bench.report.explained import DISCLAIMER
 from bench.report.plots.layout import listed
 from bench.report.plots.rule_map_places import Place, names_by_label, verdict_by, why_nowhere
-from bench.report.plots.rule_map_regions import DENSITY, Mapped, Region, group_of
+from bench.report.plots.rule_map_regions import Region
 from bench.report.verdict_texts import in_force_text
 from bench.report.view import few, significant
 from bench.units import number
