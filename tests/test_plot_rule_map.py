@@ -103,6 +103,30 @@ class TestRegions:
         assert not found.shift, "it asks for no market"
         assert found.title.endswith("78.9 % of the 3000 at which mine begins"), "whatever the size of the die"
 
+    def test_what_a_paragraph_said_before_is_not_said_after(self, tmp_path: Path) -> None:
+        when = 'when = { quantity = "tpp", at_least = 3000 }'
+        terms = {"until = 2024-12-31": "licence", "since = 2025-01-01": "denial"}
+        outcomes = [
+            f'[[outcomes]]\nname = "mine"\neffect = "{effect}"\n{term}\n{when}\n' for term, effect in terms.items()
+        ]
+        book = with_rule(tmp_path, "".join(outcomes))
+        said = [
+            mapped_rule(book, date(year, 6, 1)).said(Fraction(3000), None, data_centre=True)
+            for year in (2024, 2025)
+        ]
+        assert [one and one.effect for one in said] == [*terms.values()]
+
+    def test_an_exception_is_no_map_and_open_only_from_its_day_on(self, tmp_path: Path) -> None:
+        with_rule(tmp_path, '[[outcomes]]\nname = "mine"\nwhen = { quantity = "tpp", at_least = 3000 }\n')
+        rule = 'id = "open"\ntitle = "Open"\ncitation = "None"\ngrade = "published"\neffective = 2025-01-01\n'
+        rule += 'effect = "exception"\nexcepts = "my-rule"\n[[outcomes]]\nname = "OPEN"\n'
+        write_rule(tmp_path, f'{rule}when = {{ quantity = "tpp", below = 4000 }}\n', "open")
+        book = read_rules([shipped_specs(), tmp_path])
+        maps = [mapped_rule(book, date(year, 6, 1)) for year in (2024, 2025)]
+        assert [one.rule.id for one in maps] == ["my-rule"] * 2
+        said = [one.said(Fraction(3000), None, data_centre=True) for one in maps]
+        assert [one and one.exceptions for one in said] == [(), ("OPEN",)]
+
     def test_a_day_without_such_a_rule_is_refused_and_the_one_that_has_a_map_named(self) -> None:
         with pytest.raises(InvalidRequest, match=r"2022-12-01: no rule .* a map of \S+ \(since 2023-11-17\)"):
             mapped_rule(BOOK, date(2022, 12, 1))

@@ -28,10 +28,12 @@ from bench.stats import Interval
 from bench.workloads import gemm, stream
 from bench.workloads.base import Cell, Shape
 from tests.test_compare_command import GPU, H20, H100, saved
-from tests.test_in_use_command import MODELS, R1, llm_record, measured, needed
+from tests.test_in_use_command import H200, MODELS, R1, RATE, llm_record, measured, needed
+from tests.test_project_command import at
 
 FOLDERS: Final = specs_folders(None)
 DAY: Final = date(2025, 4, 9)
+LATER: Final = "2026-01-02T03:05:05Z"
 LAW, LETTER = "2023-11-3a090", "2025-04-letter"
 
 
@@ -184,9 +186,35 @@ class TestWhole:
     def test_a_newer_run_of_a_part_of_a_model_does_not_hide_its_steps(self, folder: Path) -> None:
         llm_record(folder / "results", started="2026-01-02T03:04:05Z")
         cells = needed(MODELS[R1])
-        llm_record(folder / "results", made=measured(cells[:3]), started="2026-01-02T03:05:05Z")
+        llm_record(folder / "results", made=measured(cells[:3]), started=LATER)
         told = next(one for one in chapter(made("h20", "h200"), "models").sections if "from records" in one.title)
         assert all(cell for row in told.rows for cell in row), "every step has its times"
+
+    def test_of_two_whole_runs_of_a_model_the_newer_one_tells_its_steps(self, folder: Path) -> None:
+        cells = needed(MODELS[R1])
+        older = llm_record(folder / "results", started="2026-01-02T03:04:05Z")
+        newer = llm_record(folder / "results", made=[at(2 * RATE, one) for one in cells], started=LATER)
+        names = [str(newer.relative_to(folder)), str(older.relative_to(folder))]
+        both, one = (chapter(made("h20", "h200", records=some), "models") for some in (names, names[:1]))
+        assert [section.rows for section in both.sections] == [section.rows for section in one.sections]
+
+    def test_what_was_left_out_and_what_could_not_be_used_is_told(self, folder: Path) -> None:
+        steered = {"NVIDIA_TF32_OVERRIDE": "0"}
+        for started in ("2026-01-02T03:04:05Z", LATER):
+            llm_record(folder / "results", started=started, flagged=steered)
+        lead = chapter(made("h20", "h200"), "measured").lead
+        assert f"{H200}: left out: 1 record, of cells that were measured again since" in lead
+        assert [line for line in lead if line.startswith("not used: ")]
+
+    def test_a_run_that_was_cut_short_is_shown_as_that(self, folder: Path) -> None:
+        path = llm_record(folder / "results")
+        states = []
+        for _ in range(2):
+            (device,) = chapter(made("h20"), "measured").document["devices"]
+            states.append([run["interrupted"] for run in device["runs"]])
+            *lines, _footer = path.read_bytes().splitlines(keepends=True)
+            path.write_bytes(b"".join(lines))
+        assert states == [[False], [True]]
 
     def test_beside_a_chip_that_it_was_not_cut_from_nothing_is_called_cut(self) -> None:
         first, second = chapter(made("h20", "h100", "h200"), "cut").sections
