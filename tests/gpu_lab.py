@@ -61,7 +61,7 @@ class Lab:
         for name in environment.FLAGGED_VARIABLES:
             monkeypatch.delenv(name, raising=False)
 
-    def backend(self) -> CudaBackend:
+    def backend(self, _index: int | None = None) -> CudaBackend:
         return CudaBackend(self.gpu, None, other_processes=0)
 
     def _in_this_process(self, _name: str, cell: Cell, seed: int, _variables: object, **_more: object) -> Task:

@@ -114,7 +114,7 @@ def run_here(results: str, arguments: Sequence[str], steps: Sequence[Step] = ())
     assert sensors is not None
     backend = CudaBackend(HostTimed(BLACKWELL), Watcher(sensors, hz=50.0, wait=shortly), other_processes=0)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(cuda, "open_backend", lambda: backend)
+        patched.setattr(cuda, "open_backend", lambda *_index: backend)
         patched.setattr("bench.run.planning.fitted", lambda *_args, **_more: TINY)
         for name in environment.FLAGGED_VARIABLES:
             patched.delenv(name, raising=False)

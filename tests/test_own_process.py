@@ -17,7 +17,7 @@ from bench import devices
 from bench.devices import cpu
 from bench.devices.base import Block, Caveat, Check, OperandData, Spread, Telemetry
 from bench.devices.nvidia import own_process
-from bench.devices.nvidia.own_process import OwnProcessTask
+from bench.devices.nvidia.own_process import OwnProcessTask, Where
 from bench.errors import BackendUnavailable, CellFailed
 from bench.measure.loop import measure
 from bench.measure.policy import Policy
@@ -164,14 +164,14 @@ def patient() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[OwnProcessTask]:
     """Return one task for all tests that leave it alive."""
-    task = OwnProcessTask(BACKEND, CELL, 7, {SWITCH: "1"}, cold=True)
+    task = OwnProcessTask(Where(BACKEND), CELL, 7, {SWITCH: "1"}, cold=True)
     yield task
     task.close()
 
 
 @pytest.fixture
 def own() -> Iterator[OwnProcessTask]:
-    task = OwnProcessTask(BACKEND, CELL, 7, {}, cold=True)
+    task = OwnProcessTask(Where(BACKEND), CELL, 7, {}, cold=True)
     yield task
     task.close()
 
@@ -198,7 +198,7 @@ class TestVariables:
 
     def test_they_win_over_what_is_set_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(SWITCH, "0")
-        task = OwnProcessTask(BACKEND, CELL, 7, MappingProxyType({SWITCH: "1"}))
+        task = OwnProcessTask(Where(BACKEND), CELL, 7, MappingProxyType({SWITCH: "1"}))
         assert task.algorithm["switch"] == "1"
         assert os.environ[SWITCH] == "0"
         task.close()
@@ -213,7 +213,7 @@ class TestAnswers:
     @pytest.mark.parametrize("cold", [False, True])
     def test_how_cold_the_device_is_only_the_one_that_asks_knows(self, *, cold: bool) -> None:
         """To a fresh process every device looks cold."""
-        task = OwnProcessTask(BACKEND, CELL, 7, {}, cold=cold)
+        task = OwnProcessTask(Where(BACKEND), CELL, 7, {}, cold=cold)
         assert task.cold == cold
         task.close()
 
@@ -245,7 +245,7 @@ class TestAnswers:
 
     def test_the_cpu_is_really_measured_there(self) -> None:
         """The backend that every machine has: its numbers are those of the same seed here."""
-        task = OwnProcessTask("cpu", CELL, 11, {"OPENBLAS_NUM_THREADS": "1"})
+        task = OwnProcessTask(Where("cpu"), CELL, 11, {"OPENBLAS_NUM_THREADS": "1"})
         found = measure(task, CELL, TINY)
         task.close()
         here = cpu.CpuBackend().prepare(CELL, 11)
@@ -271,7 +271,7 @@ class TestErrors:
     def test_one_while_preparing_is_raised_here_and_no_process_is_left(self, name: str) -> None:
         error, before = ERRORS[name], children()
         with pytest.raises(arrives_as(error), match=re.escape(str(error))):
-            OwnProcessTask(BACKEND, CELL, 7, {PREPARING: name})
+            OwnProcessTask(Where(BACKEND), CELL, 7, {PREPARING: name})
         assert children() <= before
 
     @pytest.mark.parametrize(("index", "error"), [*enumerate(ERRORS.values())], ids=ERRORS)
@@ -286,11 +286,11 @@ class TestErrors:
 
     def test_a_backend_that_is_not_there_is_said_to_be_missing(self) -> None:
         with pytest.raises(CellFailed, match="no backend 'abacus'"):
-            OwnProcessTask("abacus", CELL, 7, {})
+            OwnProcessTask(Where("abacus"), CELL, 7, {})
 
     @pytest.mark.parametrize("trouble", ["lost", "killed"])
     def test_if_the_device_is_lost_here_too_that_is_the_reason(self, trouble: str) -> None:
-        task = OwnProcessTask(BACKEND, CELL, 7, {}, alive=lost)
+        task = OwnProcessTask(Where(BACKEND), CELL, 7, {}, alive=lost)
         task.use(KILL if trouble == "killed" else 101 + [*ERRORS].index("lost"))
         with pytest.raises(BackendUnavailable) as raised:
             task.verify()
@@ -300,7 +300,7 @@ class TestErrors:
     def test_if_it_is_lost_while_preparing_no_process_is_left(self) -> None:
         before = children()
         with pytest.raises(BackendUnavailable) as raised:
-            OwnProcessTask(BACKEND, CELL, 7, {PREPARING: "lost"}, alive=lost)
+            OwnProcessTask(Where(BACKEND), CELL, 7, {PREPARING: "lost"}, alive=lost)
         assert raised.value is LOST
         assert children() <= before
 
@@ -329,14 +329,14 @@ class TestEnd:
         killer.join()
 
     def test_a_bug_there_is_one_line_here_and_its_trace_on_stderr(self, capfd: pytest.CaptureFixture[str]) -> None:
-        task = OwnProcessTask(BACKEND, CELL, 7, {})
+        task = OwnProcessTask(Where(BACKEND), CELL, 7, {})
         task.use(BUG)
         gone(task.verify)
         task.close()
         assert "ZeroDivisionError: a bug" in capfd.readouterr().err
 
     def test_closing_ends_the_process_without_a_word(self, capfd: pytest.CaptureFixture[str]) -> None:
-        task = OwnProcessTask(BACKEND, CELL, 7, {})
+        task = OwnProcessTask(Where(BACKEND), CELL, 7, {})
         pid = pid_of(task)
         task.close()
         assert pid not in children()
@@ -347,7 +347,7 @@ class TestEnd:
         assert capfd.readouterr() == ("", "")
 
     def test_closing_one_that_was_killed_is_quiet(self, capfd: pytest.CaptureFixture[str]) -> None:
-        task = OwnProcessTask(BACKEND, CELL, 7, {})
+        task = OwnProcessTask(Where(BACKEND), CELL, 7, {})
         os.kill(pid_of(task), signal.SIGKILL)
         task.close()
         assert capfd.readouterr() == ("", "")

@@ -68,7 +68,7 @@ class Machine:
 
     def go_on(self, path: Path, on_event: Callable[[Event], None] = silent) -> Outcome:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(session, "open_backend", lambda _name: self.backend)
+            patch.setattr(session, "open_backend", lambda _name, _index: self.backend)
             return resume(path, tool=TOOL, on_event=on_event)
 
 

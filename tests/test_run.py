@@ -172,7 +172,7 @@ class Interrupted:
         self.content = self.path.read_bytes()
         self.backend.on_prepare = lambda _cell: None
         self.backend.prepared.clear()
-        monkeypatch.setattr(session, "open_backend", lambda _name: self.backend)
+        monkeypatch.setattr(session, "open_backend", lambda *_where: self.backend)
 
     def resume(self, tool: str = TOOL) -> Outcome:
         return resume(self.path, tool=tool, on_event=silent)
@@ -234,8 +234,8 @@ class TestResume:
         """Between the first look and the lock: a line after the footer would be damage."""
         contents: list[bytes] = []
 
-        def open_late(_name: str) -> MeasuringBackend:
-            monkeypatch.setattr(session, "open_backend", lambda _name: interrupted.backend)
+        def open_late(*_where: object) -> MeasuringBackend:
+            monkeypatch.setattr(session, "open_backend", lambda *_where: interrupted.backend)
             interrupted.resume()
             contents.append(interrupted.path.read_bytes())
             return interrupted.backend

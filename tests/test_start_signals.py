@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.devices.nvidia.own_process import OwnProcessTask
+from bench.devices.nvidia.own_process import OwnProcessTask, Where
 from tests.test_own_process import BACKEND, CELL, within
 
 FIRST_CHILDREN = """
@@ -54,7 +54,7 @@ def test_every_measuring_process_is_born_with_the_signals_held_back(tmp_path: Pa
 
 def test_closing_a_task_while_an_answer_waits_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:
     """As after Ctrl-C just when a block ends: a pipe that is closed with something unread in it is reset."""
-    task = OwnProcessTask(BACKEND, CELL, 7, {})
+    task = OwnProcessTask(Where(BACKEND), CELL, 7, {})
     task._pipe.send(("block", (1,)))
     assert within(5, task._pipe.poll)
     task.close()
@@ -79,5 +79,5 @@ def test_ctrl_c_while_a_task_starts_is_answered_here_alone(
 
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", started)
     with pytest.raises(KeyboardInterrupt):
-        OwnProcessTask(BACKEND, CELL, 7, {}).rest(30)
+        OwnProcessTask(Where(BACKEND), CELL, 7, {}).rest(30)
     assert capfd.readouterr() == ("", "")

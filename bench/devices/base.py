@@ -40,7 +40,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `folder` is the name under which its records lie: a chip's id, `cpu-<model>` or `unknown-<pci id>`. `key`
     is a keyed hash that tells devices of one results folder apart without naming them; `host` is recorded only
     on request. `pci_device_id` (four hex digits), `sm_count`, `memory_bytes` and `mig` are what a chip is
-    identified by; `identified_by` says in words what decided.
+    identified by; `identified_by` says in words what decided. `index` is its number in this machine, as `devices`
+    counts, and `host_key` a keyed hash of the machine, as `key` is of the device.
     """
 
     kind: str
@@ -56,6 +57,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     l2_bytes: int | None = None
     mig: bool = False
     identified_by: str | None = None
+    index: int | None = None
+    host_key: str | None = None
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

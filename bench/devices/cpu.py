@@ -24,6 +24,7 @@ from bench.devices.base import (
 from bench.devices.check import Matrix, check_product, plain, tolerance_of, worst
 from bench.devices.cpu_stream import LIBRARY as STREAM
 from bench.devices.cpu_stream import CpuStreamTask, default_elements, described
+from bench.errors import InvalidRequest
 from bench.units import DTYPES, STORED_BYTES
 from bench.workloads.base import STREAMS, Cell
 from bench.workloads.stream import DTYPE
@@ -200,8 +201,11 @@ def _no_stream(dtype: str, library: str | None) -> str | None:
     return None if library in (None, STREAM) else f"the CPU backend copies with {STREAM} only, not {library}"
 
 
-def open_backend() -> CpuBackend:
-    """Return the CPU backend; NumPy is always here."""
+def open_backend(index: int | None = None) -> CpuBackend:
+    """Return the CPU backend; NumPy is always here. Raises InvalidRequest for an index: all its cores are one."""
+    if index is not None:
+        message = f"there is no CPU {index} to choose, the CPU backend measures all cores; leave --gpu out"
+        raise InvalidRequest(message)
     return CpuBackend()
 
 

@@ -14,10 +14,10 @@ from bench.devices.base import Caveat, CellDefaults, Device, Environment, Origin
 from bench.devices.nvidia import cublaslt, fitness
 from bench.devices.nvidia.driver import REMEDIES
 from bench.devices.nvidia.gpu import Gpu, Inventory
-from bench.devices.nvidia.inventory import inventory
+from bench.devices.nvidia.inventory import inventory, seen_as
 from bench.devices.nvidia.multiply import CUBLASLT, CUPY, workspace_bytes
 from bench.devices.nvidia.nvml import open_sensors
-from bench.devices.nvidia.own_process import OwnProcessTask
+from bench.devices.nvidia.own_process import OwnProcessTask, Where
 from bench.devices.nvidia.requirements import (
     CACHE_ADVICE,
     cuda_pip_line,
@@ -56,7 +56,7 @@ _TF32_SWITCH: Final = "CUPY_TF32"  # read once by CuPy: with 1 it computes FP32 
 
 
 class CudaBackend:
-    """The first GPU that CUDA programs see here; CUDA_VISIBLE_DEVICES chooses another.
+    """One GPU of those that CUDA programs see here.
 
     Products are D = A·B of row-major A [m,k] and B stored transposed, Bᵀ [n,k], the one layout in which every
     format has kernels, on the same buffers for both libraries.
@@ -96,6 +96,7 @@ class CudaBackend:
             compute_capability=gpu.compute_capability,
             l2_bytes=gpu.l2_bytes,
             mig=bool(gpu.mig),
+            index=gpu.index,
         )
 
     @cached_property
@@ -200,8 +201,9 @@ class CudaBackend:
         if switch is not None:
             if self._watcher is not None:
                 self._watcher.stop()  # that process reads the sensors itself
-            variables = {_TF32_SWITCH: switch}
-            return OwnProcessTask(self.name, cell, seed, variables, cold=cold, alive=self._runtime.synchronize)
+            gpu, _ = self._at_first
+            where, variables = Where(self.name, gpu.index), {_TF32_SWITCH: switch}
+            return OwnProcessTask(where, cell, seed, variables, cold=cold, alive=self._runtime.synchronize)
         if self._watcher is not None and not probe:
             self._watcher.start()
         if cell.operation in STREAMS:
@@ -248,11 +250,12 @@ class CudaBackend:
         )
 
 
-def open_backend() -> CudaBackend:
-    """Return the backend on the first visible GPU.
+def open_backend(index: int | None = None) -> CudaBackend:
+    """Return the backend on the GPU of this `index`, as `chipbench devices` counts, or on the first visible one.
 
     Raises BackendUnavailable, with the pip line or what else to do, where driver, CuPy or a GPU is missing, CuPy
-    is of a CUDA line that the driver does not run, or CUDA 13 meets a chip before Turing.
+    is of a CUDA line that the driver does not run, or CUDA 13 meets a chip before Turing; InvalidRequest if there
+    is no GPU of this index.
     """
     driver = env.cuda_driver_version()
     missing = lacking(driver)
@@ -260,7 +263,7 @@ def open_backend() -> CudaBackend:
         raise BackendUnavailable(missing or "")
     runtime_version = _cuda_of_cupy(driver)
     before = inventory()
-    runtime = CupyRuntime()
+    runtime = CupyRuntime() if index is None else CupyRuntime(seen_as(before, index))
     capability = (int(runtime.properties["major"]), int(runtime.properties["minor"]))
     outdated = outdated_chip(runtime_version, capability)
     if outdated is not None:

@@ -21,9 +21,10 @@ from bench.workloads.base import Cell, Plan
 #   GPU is identified by; the policy's search, rest and settling. Lines of schema 1 are read as they are.
 # 3 (0.3.0): the policy's least sampling time (of older ones: 0); `autocorrelated` counts effective samples.
 # 4 (0.4.0): `elements` of a copy's or a triad's cell, and the plan's `model`.
+# 5 (0.7.0): a device's `index` and `host_key`; the header's `member`; `ways` of a peer copy's cell.
 # Readers refuse fields that they do not know, so every new one takes a new number here and one old file in
 # tests/data/; where a meaning changes, also a function that turns old lines into new ones.
-SCHEMA: Final = 4
+SCHEMA: Final = 5
 _MAY_BE_ZERO: Final = ("power_w", "temperature_c")  # sensors lie, and are recorded as they do
 _SMALLEST, _LARGEST = 1e-18, 1e18  # no seconds, cycles, hertz or watts of a call are beyond
 _COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}
@@ -35,6 +36,18 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     index: int
     of: int
     group: str
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which of several devices that one `run` measured this was: `index` (from 0) `of` them, in run `fleet`.
+
+    `at_once` are the devices of its machine that were measured at the same time, this one included.
+    """
+
+    fleet: str
+    index: int
+    of: int
+    at_once: int = 1
 
 
 class Header(
@@ -60,6 +73,7 @@ class Header(
     process: Process | None = None
     replay_of: str | None = None
     replayed_from: str | None = None
+    member: Member | None = None
 
     @property
     def taken(self) -> str:

@@ -16,11 +16,14 @@ class Choice(NamedTuple):
     note: str | None
 
 
-def choose(name: str) -> Choice:
+def choose(name: str, index: int | None = None) -> Choice:
     """Return the backend `name`; for "auto" the GPU where one can be measured here, else the CPU.
 
-    Raises BackendUnavailable if a backend asked for by name cannot run here.
+    With the `index` of a GPU, "auto" is that one. Raises BackendUnavailable if a backend asked for by name cannot
+    run here, and InvalidRequest if it has no device of this index.
     """
+    if index is not None:
+        return Choice(open_backend(_GPU_BACKEND if name == "auto" else name, index), None)
     if name != "auto":
         return Choice(open_backend(name), None)
     try:

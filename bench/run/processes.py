@@ -105,7 +105,7 @@ def _child(connection: Connection, header: Header, results: Path) -> None:
     try:
         with stop_on_signals():
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            backend = open_backend(header.backend)
+            backend = open_backend(header.backend, header.device.index)
             answer: Outcome | ChipbenchError = run_plan(backend, header, results=results, on_event=connection.send)
     except ChipbenchError as error:
         answer = error

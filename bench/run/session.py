@@ -141,7 +141,7 @@ def resume(path: Path, *, tool: str, on_event: OnEvent) -> Outcome:
             f"{path}: was {lines.header.origin}, not measured, so there is nothing to resume; replay it again"
         )
         raise InvalidRequest(message)
-    backend = open_backend(lines.header.backend)
+    backend = open_backend(lines.header.backend, lines.header.device.index)
     _check_same(path, lines.header, backend, tool)
     writer, lines = RecordWriter.reopen(path)
     with writer:

@@ -52,8 +52,9 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     A field that is absent does not apply. `regime` is "steady", "burst" or "sustained:SECONDS"; `l2` says
     whether calls rotate over operands that do not fit the cache or stay on one set; `load` whether other
-    devices of the machine are busy; `peer` is the other device of a copy. A product has a `shape`; a copy and a
-    triad have `elements`, the numbers in each of their arrays.
+    devices of the machine are busy; `peer` is the other device of a peer copy, by the index that it has beside
+    this one, and `ways` 1 if it is only written to, 2 if it writes back at the same time. A product has a `shape`;
+    a copy and a triad have `elements`, the numbers in each of their arrays.
     """
 
     operation: str
@@ -70,6 +71,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     load: Load | None = None
     peer: int | None = None
     elements: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    ways: Literal[1, 2] | None = None
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ from typing import Final
 
 from bench.devices.nvidia import driver, nvml
 from bench.devices.nvidia.gpu import Gpu, Inventory
+from bench.errors import BackendUnavailable, InvalidRequest
 
 _PCI: Final = Path("/sys/bus/pci/devices")
 _VENDOR: Final = "10de"
@@ -31,6 +32,30 @@ def inventory(pci: Path = _PCI) -> Inventory:
     if not gpus and told.driver is None and cuda is None:
         notes.insert(0, _NOTHING)
     return Inventory(told.driver, cuda, gpus, tuple(notes))
+
+
+def visible(found: Inventory) -> list[int]:
+    """Return the indices of the GPUs that CUDA programs can see now."""
+    return list(dict.fromkeys(gpu.index for gpu in found.gpus if gpu.cuda_index is not None))
+
+
+def seen_as(found: Inventory, index: int) -> int:
+    """Return what CUDA programs call the GPU of this index.
+
+    Raises InvalidRequest if there is none, BackendUnavailable if CUDA programs cannot see it.
+    """
+    known = [gpu for gpu in found.gpus if gpu.index == index]
+    if not known:
+        there = ", ".join(str(gpu.index) for gpu in found.gpus) or "none"
+        message = f"no GPU {index} here; there are: {there}"
+        raise InvalidRequest(message)
+    seen = [gpu.cuda_index for gpu in known if gpu.cuda_index is not None]
+    if not seen:
+        message = (
+            f"CUDA programs cannot see GPU {index}; check CUDA_VISIBLE_DEVICES ('chipbench devices' lists all)"
+        )
+        raise BackendUnavailable(message)
+    return seen[0]
 
 
 def _join(told: tuple[Gpu, ...], seen: tuple[Gpu, ...]) -> list[Gpu]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bench.devices import open_backend
 from bench.devices.base import Block, Caveat, Check, OperandData, Telemetry
@@ -19,8 +19,15 @@ _PATIENCE_S: Final = 10.0
 _GONE: Final = "it ended without a word (killed, or out of memory?)"
 
 
+class Where(NamedTuple):
+    """A device: its backend's name, and its index there; None stands for the first."""
+
+    backend: str
+    index: int | None = None  # type: ignore[assignment] # what a tuple's own `index` does is of no use here
+
+
 class OwnProcessTask:
-    """A task of the backend `backend` behind a pipe, in a fresh process with these environment variables set.
+    """A task on the device `where` behind a pipe, in a fresh process with these environment variables set.
 
     Its blocks are timed there, by the GPU's events, so the pipe costs no device time; only one of the two
     processes has work on the GPU at a time.
@@ -28,7 +35,7 @@ class OwnProcessTask:
 
     def __init__(
         self,
-        backend: str,
+        where: Where,
         cell: Cell,
         seed: int,
         variables: Mapping[str, str],
@@ -44,7 +51,7 @@ class OwnProcessTask:
         self.cold = cold
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        arguments = (theirs, backend, cell, seed, dict(variables))
+        arguments = (theirs, where, cell, seed, dict(variables))
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         resource_tracker.ensure_running()  # else the first start of a process does that, and lets signals through
         held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
@@ -129,14 +136,14 @@ class OwnProcessTask:
         return CellFailed(f"measured in a process of its own, which failed: {why}")
 
 
-def _serve(pipe: Connection, backend: str, cell: Cell, seed: int, variables: Mapping[str, str]) -> None:
+def _serve(pipe: Connection, where: Where, cell: Cell, seed: int, variables: Mapping[str, str]) -> None:
     """Prepare the task and do what the pipe says until it closes; the parent alone answers Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(variables)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            task = open_backend(backend).prepare(cell, seed)
+            task = open_backend(*where).prepare(cell, seed)
         except (ChipbenchError, MemoryError) as error:
             pipe.send(error)
             return
