@@ -268,7 +268,7 @@ class TestDamage:
         lines = changed(1, schema=SCHEMA + 1, colour="blue")([*VALID])
         path = write(tmp_path / "r.jsonl", *lines)
         for read in (read_header, read_lines):
-            with pytest.raises(RecordError, match=r"schema 5 is newer .* upgrade chipbench") as raised:
+            with pytest.raises(RecordError, match=r"schema 6 is newer .* upgrade chipbench") as raised:
                 read(path)
             assert "damaged" not in str(raised.value)
 
