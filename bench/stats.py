@@ -21,6 +21,17 @@ _TELLING: Final = 10  # samples that can show a correlation
 _BY_CHANCE: Final = 0.003
 _ROUNDING: Final = 1e-12  # relative; samples that differ by less are one number
 _MOST_DEPENDENT: Final = 0.95  # a correlation beyond this is not told from it by as many samples as one takes
+_OF_NORMAL: Final = 1.4826  # standard deviations of normal values in one median absolute deviation
+FEWEST: Final = 5  # values among which one may be told to be unlike the others
+ANY_BY_CHANCE: Final = 0.01  # that among equals, normally distributed, any one is
+# Of n = 5, 6, …, 32 values: 99 % of samples of so many normal ones have none further from their median than so
+# many scaled median absolute deviations. From 2 million samples of each size; standard error 0.1 to 0.4 %.
+_LIMITS: Final = (
+    18.60, 10.09, 10.67, 7.96, 8.24, 6.91, 7.05, 6.28, 6.38, 5.88, 5.97, 5.60, 5.66, 5.39, 5.43, 5.24, 5.27, 5.10,
+    5.14, 4.99, 5.02, 4.90, 4.94, 4.84, 4.86, 4.78, 4.81, 4.73,
+)  # fmt: skip
+_WORTH: Final = 0.4  # degrees of freedom of a median absolute deviation, for each value
+_MOST_FREEDOM: Final = 1000.0  # from here on Student's t is as good as normal
 
 
 class Interval(NamedTuple):
@@ -309,3 +320,70 @@ def pooled_t(a: Sequence[float], b: Sequence[float]) -> Difference:
 def mean_half_width(values: Sequence[float]) -> float:
     """Return the half-width of the 95 % interval of a mean, by Student's t; two values or more."""
     return student_t(len(values) - 1) * math.sqrt(variance(values) / len(values))
+
+
+class Robust(NamedTuple):
+    """Where the bulk of `n` values lies, whatever a few of them are.
+
+    `scale` is the median absolute deviation from the `median`, times 1.4826: of normal values their standard
+    deviation. `half_width` is half the 95 % interval of the median, and `limit` how many scales one of so many may
+    lie away before it is unlike the others; both None of fewer than five.
+    """
+
+    n: int
+    median: float
+    scale: float
+    half_width: float | None
+    limit: float | None
+
+    @property
+    def reach(self) -> float | None:
+        """How far a value may lie from the median, in the values' unit."""
+        return None if self.limit is None else self.limit * self.scale
+
+
+def robust(values: Sequence[float]) -> Robust:
+    """Return where the bulk of one value or more lies.
+
+    The median of n normal values scatters by √(π/2) σ/√n; with the scale in place of σ the interval takes
+    Student's t. Of 200,000 simulated samples 93.3 % (of 5 values) and 94.4 to 95.8 % (of 6 to 257) have the true
+    median in it.
+    """
+    n, centre = len(values), median(values)
+    scale = _OF_NORMAL * median([abs(value - centre) for value in values])
+    if n < FEWEST:
+        return Robust(n, centre, scale, None, None)
+    half_width = student_t(_freedom(n)) * math.sqrt(math.pi / 2 / n) * scale
+    return Robust(n, centre, scale, half_width, outlier_limit(n))
+
+
+@cache
+def outlier_limit(n: int) -> float:
+    """Return how many scales of `Robust` from their median all of n equal, normal values lie in 99 % of cases.
+
+    The test is Hampel's, standardised as Davies and Gather do (JASA 88, 1993, p. 783): by the chance that any of n
+    is called an outlier. Up to 32 it is simulated. Beyond, it is Student's t of 0.4 n degrees of freedom (a median
+    absolute deviation is worth 0.37 n values for large n) at a level divided by n, after Bonferroni; so 0.7 to 1 %
+    of simulated samples have an outlier. Raises ValueError of fewer than five.
+    """
+    if n < FEWEST:
+        message = f"of fewer than {FEWEST} values none is told to be unlike the others"
+        raise ValueError(message)
+    if n - FEWEST < len(_LIMITS):
+        return _LIMITS[n - FEWEST]
+    return student_t(_freedom(n), 1 - ANY_BY_CHANCE / n)
+
+
+def _freedom(n: int) -> float:
+    return min(max(_WORTH * n, 1.0), _MOST_FREEDOM)
+
+
+def at_share(ordered: Sequence[float], share: float) -> float:
+    """Return the quantile of values in rising order below which `share` of them lie, interpolated linearly.
+
+    Definition 7 of Hyndman and Fan (American Statistician 50, 1996): 0 gives the least, 1 the largest.
+    """
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])

@@ -46,11 +46,20 @@ class SimulatedGpu(CupyRuntime):
         self.launched: list[tuple[str, int]] = []
         self.seconds_of: Callable[[str, int], float] = lambda _name, _block: 1e-3
         self.stream_work: Callable[..., None] = streamed
+        self.enqueue_s = 5e-6  # of a copy to another GPU
+        self.ordinal_here = 0
+        self.others: dict[int, SimulatedGpu] = {}
+        self.unreachable: set[int] = set()
+        self.peer_work: Callable[[Any, Any], None] = np.copyto
         self.captured: list[int] = []
         self.refuse_capture: Callable[[int], bool] = lambda _number: False
         self._captures = 0
         self._recording: list[Call] | None = None
         self._enqueued = 0
+
+    @property
+    def ordinal(self) -> int:
+        return self.ordinal_here
 
     @property
     def has_clock(self) -> bool:
@@ -108,6 +117,35 @@ class SimulatedGpu(CupyRuntime):
         self.spend(self.seconds_of("memcpy", 0), 5e-6)
         self.stream_work("copy", source, target)
 
+    def beside(self, ordinal: int) -> "SimulatedGpu":
+        if ordinal not in self.others:
+            message = "another process holds this GPU for itself (simulated)"
+            raise BackendUnavailable(message)
+        return self.others[ordinal]
+
+    def reaches(self, peer: CupyRuntime) -> bool:
+        return peer.ordinal not in self.unreachable
+
+    def send(self, peer: CupyRuntime, target: Any, source: Any) -> None:  # noqa: ANN401
+        assert isinstance(peer, SimulatedGpu)
+        self.launched.append(("peer", peer.ordinal))
+        self.spend(self.seconds_of("peer", peer.ordinal), self.enqueue_s)
+        peer.host_s += self.enqueue_s  # there is one host
+        self.peer_work(target, source)
+
+    def event(self) -> "SimulatedEvent":
+        return SimulatedEvent(self)
+
+    def mark(self, event: "SimulatedEvent") -> None:
+        assert event.of is self, "an event is recorded on a stream of its own GPU only"
+        event.at_s = self.device_s
+
+    def wait(self, event: "SimulatedEvent") -> None:
+        self.device_s = max(self.device_s, event.at_s)
+
+    def fetched(self, array: Any) -> Any:  # noqa: ANN401
+        return array.copy()
+
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         self._captures += 1
         if self.refuse_capture(self._captures - 1):
@@ -127,6 +165,22 @@ class SimulatedGpu(CupyRuntime):
 
     def memory(self) -> tuple[int, int]:
         return self.free, 80 << 30
+
+
+class SimulatedEvent:
+    """A place in a GPU's stream: when it is reached, on that GPU's clock. The clocks of all GPUs agree."""
+
+    def __init__(self, of: SimulatedGpu) -> None:
+        self.of, self.at_s = of, 0.0
+
+
+def simulated_peers(count: int, **more: Any) -> list[SimulatedGpu]:  # noqa: ANN401
+    """Return so many GPUs of one machine, which know each other by what CUDA programs call them."""
+    made = [SimulatedGpu(**more) for _ in range(count)]
+    for ordinal, gpu in enumerate(made):
+        gpu.ordinal_here, gpu.bus_id = ordinal, f"0000:{0x1B + ordinal:02x}:00.0"
+        gpu.others = dict(enumerate(made))
+    return made
 
 
 def streamed(name: str, a: Any, *rest: Any) -> None:  # noqa: ANN401

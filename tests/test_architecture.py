@@ -232,6 +232,6 @@ def test_every_command_file_is_in_the_list() -> None:
     kinds = {module for module in MODULES if module.startswith("bench.cli.plots.")}
     assert kinds == {module for module, _ in KINDS.values()}
     rooms = {module for module in MODULES if module.startswith("bench.cli.")} - kinds - {"bench.cli.plots"}
-    names = ("asked", "main", "options", "prices", "progress", "saving")
+    names = ("asked", "main", "options", "parameters", "prices", "progress", "saving", "several", "where")
     shared = {f"bench.cli.{name}" for name in names}
     assert rooms - shared == {module for module, _ in COMMANDS.values()}

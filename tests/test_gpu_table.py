@@ -213,7 +213,7 @@ CODES: dict[str, dict[str, float | str]] = {
     "application_clocks": {"hz": 1e9, "default": 2e9}, "hidden": {}, "not_tf32": {"rows_error": 1e-7},
     "pcie": {"generation": 3.0, "most": 5.0, "width": 8.0, "width_most": 16.0},
     "launch_bound": {"enqueue_s": 8e-6, "call_s": 9e-6}, "not_captured": {"reason": "no"}, "no_clock": {},
-    "in_cache": {"operands": 1e6, "l2": 5e7}, "fast_sums": {"rows_error": 3e-3},
+    "in_cache": {"operands": 1e6, "l2": 5e7}, "fast_sums": {"rows_error": 3e-3}, "no_peer_access": {"peer": 3.0},
     "clocks_disagree": {"counted": 1.5e9, "sensor": 1.9e9, "seconds_spread": 0.01, "cycles_spread": 0.01},
 }  # fmt: skip
 

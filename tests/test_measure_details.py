@@ -229,7 +229,7 @@ class TestRequest:
     ) -> None:
         here = Planned("fp32", free=3 * 4 * 8192**2)
         for note in ("the reason", None):
-            monkeypatch.setattr(request, "choose", lambda _name, note=note: (here, note))
+            monkeypatch.setattr(request, "choose", lambda _name, _index, note=note: (here, note))
             notes = prepare(Request(tool="0", wish=Wish(sweep=True))).notes
             assert notes[:-1] == (() if note is None else (note,))
             assert notes[-1].startswith("fp32 16384³ is left out")

@@ -14,7 +14,8 @@ from bench.analysis.estimates import (
     published_peak,
 )
 from bench.analysis.sides import measured_side, side_of_chip
-from bench.cli.run import _next_commands, _Seconds
+from bench.cli.parameters import Seconds
+from bench.cli.run import _next_commands
 from bench.devices.base import Caveat, Spread, Telemetry
 from bench.errors import RecordError
 from bench.measure.measurement import Measurement
@@ -393,7 +394,7 @@ class TestNext:
 @pytest.mark.parametrize(("seconds", "taken"), [("1", True), ("604800", True), ("0.9", False), ("604801", False)])
 def test_a_load_is_sustained_for_a_second_to_a_week(seconds: str, taken: bool) -> None:
     if taken:
-        assert _Seconds().convert(seconds, None, None) == float(seconds)
+        assert Seconds().convert(seconds, None, None) == float(seconds)
         return
     with pytest.raises(click.BadParameter, match="not in the range"):
-        _Seconds().convert(seconds, None, None)
+        Seconds().convert(seconds, None, None)

@@ -1,17 +1,18 @@
-"""What makes a comparison fail on request: `slower`, `slower:5`, `not-comparable`, `unsane`."""
+"""What makes a comparison fail on request: `slower`, `slower:5`, `not-comparable`, `unsane`, `outlier`."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from bench.analysis.compare import Against, Comparison
+from bench.analysis.fleet import OUTLIERS, Fleet
 from bench.analysis.sane import Judged
 from bench.analysis.verdict import Finding
 from bench.errors import InvalidRequest
 from bench.workloads.base import Cell
 
 _ROUNDING: Final = 1e-9
-SLOWER, NOT_COMPARABLE, UNSANE = "slower", "not-comparable", "unsane"
-_NAMES: Final = (SLOWER, NOT_COMPARABLE, UNSANE)
+SLOWER, NOT_COMPARABLE, UNSANE, OUTLIER = "slower", "not-comparable", "unsane", "outlier"
+_NAMES: Final = (SLOWER, NOT_COMPARABLE, UNSANE, OUTLIER)
 
 
 class Gate(NamedTuple):
@@ -34,7 +35,7 @@ def read_gate(text: str) -> Gate:
     """Return the condition that `text` names. Raises InvalidRequest if it is none."""
     name, colon, number = text.strip().lower().partition(":")
     if name not in _NAMES or (colon and name != SLOWER):
-        message = f"--fail-on {text!r}: must be one of slower, slower:PERCENT, not-comparable, unsane"
+        message = f"--fail-on {text!r}: must be one of slower, slower:PERCENT, not-comparable, unsane, outlier"
         raise InvalidRequest(message)
     try:
         least = float(number.removesuffix("%")) / 100 if colon else 0.0
@@ -82,3 +83,11 @@ def unsane(found: Sequence[Judged], label: str, gates: Sequence[Gate]) -> Iterat
     if any(gate.name == UNSANE for gate in gates):
         wrong = (one for one in found if one.sanity in {"too fast", "too slow"} or "failed" in one.checks)
         yield from (Trip(one.cell, label, UNSANE) for one in wrong)
+
+
+def outliers(fleet: Fleet, gates: Sequence[Gate]) -> Iterator[Trip]:
+    """Yield the devices, and the hosts as wholes, that are outliers in a cell, if a condition asks for it."""
+    if any(gate.name == OUTLIER for gate in gates):
+        yield from (Trip(group.cell, one.entry.unit.label, OUTLIER) for group, one in fleet.outliers)
+        wholes = (host for host in fleet.hosts if host.verdict in OUTLIERS)
+        yield from (Trip(host.group.cell, host.label, OUTLIER) for host in wholes)

@@ -9,7 +9,7 @@ from bench.analysis.estimates import Estimate, peak_at_clock, published_peak
 from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.published.chips import Chip
 from bench.published.measured import PublishedMeasurement
-from bench.workloads.base import BANDWIDTH, STREAMS, USUAL, Cell, Shape, shape_class
+from bench.workloads.base import BANDWIDTH, PEER_COPY, STREAMS, USUAL, Cell, Shape, shape_class
 
 Sanity = Literal["sane", "too slow", "too fast", "not judged"]
 # Rates of one product by different people, drivers and libraries lie up to about 5 % apart where several were
@@ -29,7 +29,7 @@ class Judged(NamedTuple):
     are codes: sane may be what is only `power_limited`; too slow may be what the run itself warned of, a
     `low_clock`, variables that `steered`, or a `slow_library`; too fast predictable `data`, arrays `in_cache`,
     an `other_chip`, a `high_clock` or an `other_product`; it is not judged if it `failed` its check in some
-    process, is `host_limited`, `unusual` (not steady, or not of normal data), `unpublished`, or below what
+    process, is `host_limited`, `unusual` (not steady, of normal data and alone), `unpublished`, or below what
     others measured, of products near to squares, and `memory_bound` by its sheet, as of few rows, or with
     `unstated_sums`, which may be the fast ones. `values` hold the clock that was held and the boost clock (Hz),
     where known.
@@ -48,6 +48,7 @@ class Judged(NamedTuple):
 def judged(side: Side, chip: Chip, measurements: Sequence[PublishedMeasurement]) -> list[Judged]:
     """Return every measured cell of `side`, of a known chip, held against the range of others' rates on it.
 
+    Copies to a peer are left out: they are of a link, not of the chip.
     The range is of that number format and shape class. Only products as others measure them, of normal data at a
     steady rate, are held against it. A rate above the chip's peak at the clock it held is too fast in any case;
     where that peak is not known, one above the published peak by a tenth.
@@ -57,7 +58,7 @@ def judged(side: Side, chip: Chip, measurements: Sequence[PublishedMeasurement])
     a call would be within the range at the boost clock.
     """
     cells = dict.fromkeys([*side.estimates, *side.failed])
-    return [_judged(cell, side, chip, measurements) for cell in cells]
+    return [_judged(cell, side, chip, measurements) for cell in cells if cell.operation != PEER_COPY]
 
 
 def _judged(cell: Cell, side: Side, chip: Chip, measurements: Sequence[PublishedMeasurement]) -> Judged:
@@ -108,7 +109,7 @@ def _unjudged(cell: Cell, rate: Estimate | None, hi: float | None) -> str | None
 
 
 def _is_usual(cell: Cell) -> bool:
-    return {"data": cell.data, "regime": cell.regime} == USUAL
+    return {"data": cell.data, "regime": cell.regime, "load": cell.load or USUAL["load"]} == USUAL
 
 
 def _is_memory_bound(cell: Cell, chip: Chip) -> bool:

@@ -15,7 +15,7 @@ from bench.analysis.roofline import BENT, Format, format_of, is_usual
 from bench.analysis.tiling import Tiling
 from bench.devices.nvidia.nvml import POWER_CAP
 from bench.errors import RecordError
-from bench.workloads.base import STREAMS, Cell
+from bench.workloads.base import PEER_COPY, STREAMS, Cell
 
 # A call so short is mostly what any call costs beside its work: 6 to 8 µs on an H100 and H200 (results/README.md).
 SHORT_S: Final = 20e-6
@@ -25,6 +25,7 @@ REASONS: Final = MappingProxyType(
         "failed": "it failed its check",
         "launch_bound": "the host set its rate",
         "in_cache": "a cache held its operands",
+        "link": "it copies to another device, over a link that this model knows nothing of",
         "unusual": "its data are not normal, or it was a burst, or measured beside other devices",
     }
 )
@@ -159,6 +160,8 @@ def _check(side: Side) -> None:
 
 def _observed(side: Side, cell: Cell, rate: Estimate) -> Observed | str:
     """Return a cell as it was measured, or why it cannot be carried over."""
+    if cell.operation == PEER_COPY:
+        return "link"
     bent = sorted(rate.caveats & BENT)
     if bent:
         return bent[0]

@@ -69,9 +69,9 @@ def judge(a: Estimate, b: Estimate, margins: Margins) -> Finding:
     `autocorrelated` or bimodal in some process, that the host limited, or that has no interval gets no verdict.
     """
     plain = ratio(b, a)
-    taint = _taint(a, b)
-    if taint is not None:
-        return Finding("can't tell", taint, plain)
+    spoilt = taint(a, b)
+    if spoilt is not None:
+        return Finding("can't tell", spoilt, plain)
     values: dict[str, float | str] = {"processes_a": a.processes, "processes_b": b.processes, **margins._asdict()}
     fewest, most = sorted((a.processes, b.processes))
     if most < ENOUGH_PROCESSES:
@@ -87,16 +87,16 @@ def judge(a: Estimate, b: Estimate, margins: Margins) -> Finding:
     return Finding(verdict, "interval" if verdict == "can't tell" else "processes", found, values)
 
 
-def _taint(a: Estimate, b: Estimate) -> Reason | None:
+def taint(*rates: Estimate) -> Reason | None:
     """Return why no verdict may rest on these rates, None if one may."""
-    caveats = a.caveats | b.caveats
+    caveats = frozenset[str]().union(*(rate.caveats for rate in rates))
     if "autocorrelated" in caveats:
         return "autocorrelated"
     if "bimodal" in caveats:
         return "bimodal"
-    if a.host_limited or b.host_limited:
+    if any(rate.host_limited for rate in rates):
         return "host_limited"
-    return "few_samples" if a.interval is None or b.interval is None else None
+    return "few_samples" if any(rate.interval is None for rate in rates) else None
 
 
 def _by_process(a: Estimate, b: Estimate) -> Ratio:

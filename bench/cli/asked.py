@@ -54,18 +54,23 @@ class Asked:
                 say(f"{name} is the chip; the file or folder of that name is ./{name}")
             return sides.Named(sides.side_of_chip(chip_from(self.catalogue, name)))
         suggested = [*self.catalogue.ids, *self.catalogue.aliases]
-        named = sides.measured_side(name, self._results, self._chip_of, suggested)
+        named = sides.measured_side(name, self._results, self.chip_of, suggested)
         for note in named.notes:
             say(note)
-        for error in named.damaged:
-            say(f"skipped: {error}" if self._skip_bad else str(error))
-        if named.damaged and not self._skip_bad:
-            count = f"{len(named.damaged)} record{'s' if len(named.damaged) > 1 else ''}"
-            message = f"{count} of {name} cannot be read; --skip-bad uses the rest"
-            raise RecordError(message)
+        self.tell_damaged(named.damaged, name)
         return named
 
-    def _chip_of(self, chip_id: str) -> "Chip | None":
+    def tell_damaged(self, damaged: "Sequence[RecordError]", name: str) -> None:
+        """Say which records of a name cannot be read. Raises RecordError unless they are to be skipped."""
+        for error in damaged:
+            say(f"skipped: {error}" if self._skip_bad else str(error))
+        if damaged and not self._skip_bad:
+            count = f"{len(damaged)} record{'s' if len(damaged) > 1 else ''}"
+            message = f"{count} of {name} cannot be read; --skip-bad uses the rest"
+            raise RecordError(message)
+
+    def chip_of(self, chip_id: str) -> "Chip | None":
+        """Return the chip of this id, if it is known."""
         return self.catalogue.chip(chip_id) if chip_id in self.catalogue.ids else None
 
 

@@ -1,6 +1,6 @@
 """`chipbench compare`: records, chips and what others measured against each other."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,13 @@ _MOST_NAMED = 5
 @click.option(
     "--sane", is_flag=True, help="Hold one run of a known chip against what others measured on that chip."
 )
+@click.option("--fleet", is_flag=True, help="Hold the devices in files and folders of records against each other.")
 @click.option(
     "--fail-on",
     multiple=True,
     metavar="WHAT",
-    help="Exit with 6 if a rate is slower, slower:PERCENT or more, not-comparable, or unsane. Repeatable.",
+    help="Exit with 6 if a rate is slower, slower:PERCENT or more, not-comparable, unsane, or a device an "
+    "outlier. Repeatable.",
 )
 @click.option(
     "--allow",
@@ -55,28 +57,44 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, **op
     published dense peaks stand; a chip's name comes before a file of that name. With chips alone it is
     `chipbench chips`.
 
+    With --fleet: which of many devices is unlike the others of its chip, in what, and what its records say of it.
+
     \b
     Examples:
       chipbench compare latest h20 published:h20
       chipbench compare results/h100-sxm5-80gb results/h200-sxm-141gb
       chipbench compare baseline latest --fail-on slower:5 --fail-on not-comparable --format junit
       chipbench compare latest --sane
+      chipbench compare results --fleet --fail-on outlier
     """  # noqa: D301 - \b is Click's mark for a block to keep
-    from bench.analysis.gates import UNSANE, read_gate  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.gates import read_gate  # noqa: PLC0415 - `--help` must not load it
 
     gates = [read_gate(text) for text in options["fail_on"]]
-    if any((gate.name == UNSANE) != options["sane"] for gate in gates):
-        message = "--fail-on unsane goes with --sane, and no other condition does"
-        raise click.UsageError(message)
-    if options["sane"] and options["allow"]:
-        message = "--sane draws no verdict that --allow could let through; leave one of them out"
-        raise click.UsageError(message)
+    _check_together(gates, options)
     catalogue = catalogue_from(options["specs_dir"])
     asked = Asked(catalogue, results_dir, options["specs_dir"], skip_bad=options["skip_bad"])
     if options["sane"]:
         _sane(asked, names, gates, format_name)
+    elif options["fleet"]:
+        _fleet(asked, names, gates, format_name)
     else:
         _compare(asked, names, gates, options["allow"], format_name)
+
+
+def _check_together(gates: "Sequence[Gate]", options: Mapping[str, Any]) -> None:
+    """Refuse what does not go together: of the conditions two have a question of their own."""
+    from bench.analysis.gates import OUTLIER, UNSANE  # noqa: PLC0415 - `--help` must not load it
+
+    for option, own in (("sane", UNSANE), ("fleet", OUTLIER)):
+        if any((gate.name == own) != options[option] for gate in gates):
+            message = f"--fail-on {own} goes with --{option}, and no other condition does"
+            raise click.UsageError(message)
+        if options[option] and options["allow"]:
+            message = f"--{option} draws no verdict that --allow could let through; leave one of them out"
+            raise click.UsageError(message)
+    if options["sane"] and options["fleet"]:
+        message = "--sane is about one run and --fleet about many devices; leave one of them out"
+        raise click.UsageError(message)
 
 
 def _compare(
@@ -131,6 +149,26 @@ def _sane(asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", format_na
     _fail(trips)
 
 
+def _fleet(asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", format_name: str) -> None:
+    from bench.analysis.fleet import fleet_of  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.fleet_units import fleet_paths  # noqa: PLC0415
+    from bench.analysis.gates import outliers  # noqa: PLC0415
+    from bench.analysis.links import links_of, matrices  # noqa: PLC0415
+    from bench.report.fleet import fleet_view  # noqa: PLC0415
+
+    fleet = fleet_of(fleet_paths(names), asked.chip_of)
+    asked.tell_damaged(fleet.damaged, ", ".join(names))
+    if not fleet.has_rates:
+        message = f"{', '.join(names)}: no device has a rate here; 'chipbench results list' says what there is"
+        raise InvalidRequest(message)
+    trips = list(outliers(fleet, gates))
+    show(fleet_view(fleet, trips, matrices(links_of(fleet).links)), format_name)
+    untold = sum(group.how_many("can't tell") + group.how_many("failed") for group in fleet.groups)
+    if gates and untold:
+        say(f"without a verdict: {untold} (no condition of --fail-on is met by those)")
+    _fail(trips)
+
+
 def _needs_measured(measured: int, gates: "Sequence[Gate]") -> None:
     """Refuse conditions that nothing could meet: only measured runs get a verdict, the first among them."""
     if gates and measured < 2:
@@ -148,7 +186,11 @@ def _fail(trips: "Iterable[Trip]") -> None:
 
 
 def _words(gate: str) -> str:
+    from bench.analysis.gates import OUTLIER  # noqa: PLC0415 - `--help` must not load it
+
     name, _, share = gate.partition(":")
+    if name == OUTLIER:
+        return f"an {name}"
     least = share.removesuffix("%").strip()
     words = name.replace("-", " ")
     return f"{words} by {least} % or more" if least.strip("0.") else words

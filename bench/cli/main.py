@@ -30,7 +30,7 @@ COMMANDS: Final = MappingProxyType(
         "project": ("bench.cli.project", "Carry measured rates over to a chip that was not measured."),
         "plot": ("bench.cli.plot", "Draw a picture of records and chips, as SVG, PNG or PDF."),
         "report": ("bench.cli.report", "Write a report: what was cut, what was measured, what the rules say."),
-        "results": ("bench.cli.results", "List, check and export the saved records."),
+        "results": ("bench.cli.results", "List, check, merge and export the saved records."),
     }
 )
 _USAGE_EXIT: Final = 2

@@ -19,6 +19,7 @@ KINDS: Final = MappingProxyType(
         "cut": ("bench.cli.plots.cut", "Draw what was cut from a chip, and what was not."),
         "sweep": ("bench.cli.plots.sweep", "Draw rates over the sizes of products."),
         "trace": ("bench.cli.plots.trace", "Draw one measurement block by block: rate, clock and power."),
+        "links": ("bench.cli.plots.links", "Draw how fast the GPUs of a machine copy to each other."),
     }
 )
 SUFFIXES: Final = (".svg", ".png", ".pdf")  # as bench.report.plots.style has them

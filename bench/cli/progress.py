@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bench.run.collecting import OnProgress, Progress
 from bench.run.session import BlockDone, CellDone, CellStarted, Event, OnEvent
 
 
@@ -14,14 +15,15 @@ def progress(longest_s: float) -> Iterator[OnEvent]:
         yield lambda _event: None
         return
     from rich.console import Console  # noqa: PLC0415 - loaded for a terminal only
-    from rich.progress import BarColumn, Progress, TextColumn  # noqa: PLC0415
+    from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("at most about {task.fields[left]:.0f} s left"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=longest_s, left=longest_s)
         ends = 0.0
         done = 0.0
@@ -38,5 +40,26 @@ def progress(longest_s: float) -> Iterator[OnEvent]:
                 case CellDone():
                     done = ends
             bar.update(task, completed=done, left=max(0.0, longest_s - done))
+
+        yield show
+
+
+@contextmanager
+def cells_done() -> Iterator[OnProgress]:
+    """Give a function to call with how far a run over several devices is."""
+    if not sys.stderr.isatty():
+        yield lambda _progress: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - loaded for a terminal only
+    from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bar  # noqa: PLC0415
+
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(done: Progress) -> None:
+            text = f"{done.cells} of {done.of_cells} cells, {done.records} of {done.of_records} records"
+            bar.update(task, description=text, completed=done.cells, total=done.of_cells)
 
         yield show

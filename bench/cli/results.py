@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from bench.cli.options import CONTEXT, put_out, say, shared_options, show
+from bench.cli.options import CONTEXT, put_out, say, shared_options, show, skip_bad_option
 from bench.cli.saving import check_target, save
 from bench.errors import NothingPassed, RecordError
+
+if TYPE_CHECKING:
+    from bench.records.merge import Checked
 
 _STDOUT: Final = "-"
 
@@ -17,7 +20,7 @@ _T = TypeVar("_T")
 
 @click.group("results", context_settings=CONTEXT)
 def command() -> None:
-    """List, check and export the saved records."""
+    """List, check, merge and export the saved records."""
 
 
 @command.command("list", context_settings=CONTEXT)
@@ -48,6 +51,34 @@ def check_records(*, paths: tuple[Path, ...], format_name: str, results_dir: Pat
       chipbench results check /mnt/cluster/results --format json
     """  # noqa: D301 - as above
     _show_survey(results_dir, _files(paths, results_dir), format_name)
+
+
+@command.command("merge", context_settings=CONTEXT)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@skip_bad_option
+@shared_options(specs=False)
+def merge_records(*, paths: tuple[Path, ...], skip_bad: bool, format_name: str, results_dir: Path) -> None:
+    """Bring records from elsewhere into the results folder, which is made if it is not there.
+
+    PATH is a record or a folder of them: what the nodes of a cluster wrote, each for itself, or another machine.
+    A record that is there already is not doubled, one that was interrupted there is completed by a longer copy,
+    and nothing is overwritten. So the order does not matter, and merging again does no harm; a record that is
+    still being written is merged as far as it is, and completed by merging it again. If a record is damaged, or
+    contradicts a copy of it, nothing is written at all (exit code 4); with --skip-bad the others are.
+
+    \b
+    Examples:
+      chipbench results merge node*/results --results-dir cluster
+      chipbench results merge /mnt/other/results
+    """  # noqa: D301 - as above
+    from bench.records.merge import carry_out, check_merge  # noqa: PLC0415 - `--help` must not load it
+    from bench.report.merged import merged_view  # noqa: PLC0415
+
+    checked = check_merge(_files(paths, results_dir), results_dir)
+    _tell_refused(checked, skip_bad=skip_bad)
+    merged = carry_out(checked)
+    _tell_of_merge(checked)
+    show(merged_view(results_dir, merged), format_name)
 
 
 @command.command("export", context_settings=CONTEXT)
@@ -116,6 +147,34 @@ def _show_survey(results_dir: Path, paths: list[Path], format_name: str) -> None
     if damaged:
         message = f"{damaged} of {len(surveyed)} records cannot be read; restore them or move them away"
         raise RecordError(message)
+
+
+def _tell_refused(checked: "Checked", *, skip_bad: bool) -> None:
+    """Name what cannot be merged; an error unless it may be skipped and there is something else."""
+    for one in checked.refused:
+        say(f"skipped: {one.error}" if skip_bad else str(one.error))
+    if checked.refused and not (skip_bad and checked.steps):
+        what = f"{len(checked.refused)} of {len(checked.sources)} records cannot be merged"
+        skip = ", or leave them out with --skip-bad" if checked.steps else ""
+        message = f"{what}, so nothing was written; restore them or move them away{skip}"
+        raise RecordError(message)
+
+
+def _tell_of_merge(checked: "Checked") -> None:
+    from bench.records.merge import differing_keys  # noqa: PLC0415 - `--help` must not load it
+    from bench.report.view import few  # noqa: PLC0415
+
+    for error in checked.unreadable:
+        say(f"left as it is: {error}")
+    for step in checked.steps:
+        if step.copy.writing:
+            say(f"{step.copy.path}: is still being written; merging it again when that has ended completes it")
+    keys = [str(folder) for folder in differing_keys(checked.sources, checked.results)]
+    if len(keys) > 1:
+        say(
+            f"{few(keys[1:], 3)}: another .key than in {keys[0]}, so a device or machine recorded in both counts "
+            "as two; sharing one results folder, or copying .key before the first run, avoids that"
+        )
 
 
 def _exported(target: str, paths: Sequence[Path], *, skip_bad: bool) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from bench.cli.options import CONTEXT, catalogue_from, models_from, say, shared_options, show
+from bench.cli.parameters import Seconds, ShapeType, Size
+from bench.cli.where import Where, where_options
 from bench.errors import INTERRUPTED_EXIT, TERMINATED_EXIT, ChipbenchError, NothingPassed, Terminated
 from bench.units import DTYPES
 from bench.version import VERSION
@@ -25,58 +27,14 @@ if TYPE_CHECKING:
 # What decides the plan, so that a resumed or replayed record, which has its own, cannot take them.
 _PLAN_OPTIONS: Final = (
     "backend", "source", "workload", "model", "elements", "dtypes", "sizes", "shapes", "quick", "sweep",
-    "thorough", "sustained", "data", "processes", "identify",
+    "thorough", "sustained", "data", "processes", "identify", "gpu", "together",
 )  # fmt: skip
 _FLAGS: Final = {"source": "from", "dtypes": "dtype", "sizes": "size", "shapes": "shape"}
-_MOST: Final = 10**15
 _BEST: Final = "best"
 _BOTH: Final = "both"
 _LIBRARIES: Final = (_BEST, _BOTH, "cublaslt", "cupy.matmul", "kernel", "memcpy")
 _WORTH_SAYING_S: Final = 120.0
 _DEFAULT_RESULTS: Final = Path("results")
-
-
-class _Size(click.ParamType[int]):
-    """A whole number above zero; 1e4 is accepted for 10000."""
-
-    name = "n"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401
-        try:
-            number = float(value)
-            size = int(number)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a whole number", param, ctx)
-        if size != number or size < 1:
-            self.fail(f"{value} is not a whole number above 0", param, ctx)
-        if size > _MOST:
-            self.fail(f"{value} is more than any machine holds", param, ctx)
-        return size
-
-
-class _ShapeType(click.ParamType[tuple[int, ...]]):
-    """Three sizes joined by x."""
-
-    name = "MxNxK"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:  # noqa: ANN401
-        parts = value if isinstance(value, tuple) else str(value).lower().split("x")
-        if len(parts) != 3:
-            self.fail(f"{value!r} is not of the form MxNxK, as in 4096x4096x1024", param, ctx)
-        return tuple(_Size().convert(part, param, ctx) for part in parts)
-
-
-class _Seconds(click.FloatRange):
-    """Seconds, a second to a week; NaN is in no range, which Click's own comparison does not notice."""
-
-    def __init__(self) -> None:
-        super().__init__(min=1.0, max=7 * 86400.0)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        seconds = float(super().convert(value, param, ctx))
-        if seconds != seconds:  # noqa: PLR0124 - NaN
-            self.fail(f"{value} is not a number of seconds", param, ctx)
-        return seconds
 
 
 @click.command("run", context_settings=CONTEXT)
@@ -97,19 +55,19 @@ class _Seconds(click.FloatRange):
 @click.option("--model", metavar="ID", help="The model of workload llm, such as deepseek-r1 or llama-3-70b.")
 @click.option(
     "--elements",
-    type=_Size(),
+    type=Size(),
     metavar="N",
     help="FP32 numbers in each array of workload stream; far above a cache.",
 )
 @click.option(
     "--dtype", "dtypes", multiple=True, type=click.Choice(list(DTYPES)), help="Number format; repeatable."
 )
-@click.option("--size", "sizes", multiple=True, type=_Size(), help="Square matrices of this size; repeatable.")
+@click.option("--size", "sizes", multiple=True, type=Size(), help="Square matrices of this size; repeatable.")
 @click.option(
     "--shape",
     "shapes",
     multiple=True,
-    type=_ShapeType(),
+    type=ShapeType(),
     metavar="MxNxK",
     help="D[M,N] = A[M,K]·B[K,N]; repeatable.",
 )
@@ -131,7 +89,7 @@ class _Seconds(click.FloatRange):
 )
 @click.option(
     "--sustained",
-    type=_Seconds(),
+    type=Seconds(),
     metavar="SECONDS",
     help="Load it this long in each format and library, after 10 to 60 s in which the power limit settles.",
 )
@@ -149,7 +107,12 @@ class _Seconds(click.FloatRange):
     show_default=True,
     help="Measure in this many fresh processes, one record each; they show what one cannot.",
 )
-@click.option("--resume", type=click.Path(path_type=Path), help="Go on with an interrupted record.")
+@where_options
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    help="Go on with an interrupted record; of several devices, with all of its run.",
+)
 @click.option(
     "--from", "source", type=click.Path(path_type=Path), help="The record that the replay backend replays."
 )
@@ -172,24 +135,41 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - Cl
       chipbench run --workload llm --model deepseek-r1 --quick
       chipbench run --resume results/cpu-…/….jsonl
     """  # noqa: D301 - \b is Click's mark for a block to keep
-    from bench.run.session import stop_on_signals  # noqa: PLC0415 - `--help` must not load it
+    from bench.cli.several import resume_several, run_several  # noqa: PLC0415 - `--help` must not load it
+    from bench.run.request import Request  # noqa: PLC0415
+    from bench.run.session import stop_on_signals  # noqa: PLC0415
 
     started = monotonic()
     given = {name for name in options if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
     catalogue = catalogue_from(options["specs_dir"])
+    where = Where(options, given)
     with stop_on_signals():
         asked = None
         if options["resume"] is not None:
-            outcomes = [_resume(options["resume"], _of_plan(options, given))]
+            _refuse(_of_plan(options, given), "--resume takes its plan from the record")
+            if where.on_cluster or _is_of_several(options["resume"]):
+                request = Request(tool=VERSION, results=options["resume"].absolute().parent.parent)
+                resume_several(options["resume"], request, where, catalogue, options)
+                return
+            outcomes = [_resume(options["resume"])]
         else:
-            request = _request(options, given, catalogue)
+            request = _request(options, given, catalogue, where)
+            if where.several:
+                run_several(request, where, catalogue, options)
+                return
             outcomes, asked = _measure(request), request.wish.model
         seconds = monotonic() - started
         model = _measured_model(outcomes[0].header.plan.model, asked, options["specs_dir"])
         _report(outcomes, options, catalogue, model, seconds)
 
 
-def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue") -> "Request":
+def _is_of_several(path: Path) -> bool:
+    from bench.records.record import read_header  # noqa: PLC0415 - `--help` must not load it
+
+    return read_header(path).member is not None
+
+
+def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue", where: Where) -> "Request":
     from bench.run.planning import ALL_DATA, Wish  # noqa: PLC0415 - `--help` must not load it
     from bench.run.request import Request  # noqa: PLC0415
     from bench.workloads.base import Shape  # noqa: PLC0415
@@ -227,7 +207,19 @@ def _request(options: dict[str, Any], given: set[str], catalogue: "Catalogue") -
         processes=options["processes"],
         results=None if replaying and "results_dir" not in given else options["results_dir"],
         identify=options["identify"],
+        index=where.index,
+        together=where.together or _beside_others(where),
     )
+
+
+def _beside_others(where: Where) -> bool:
+    """Whether a launcher runs several of this command here at once; that is said, and the cells tell it, too."""
+    from bench.run.ranks import ranks_here  # noqa: PLC0415 - `--help` must not load it
+
+    if where.several or (ranks := ranks_here()) < 2:
+        return False
+    say(f"{ranks} processes of this job run on this machine at once: recorded as together")
+    return True
 
 
 # What each workload but gemm takes of the options that choose cells.
@@ -235,6 +227,7 @@ _TAKES: Final = {
     "skinny": {"dtypes", "shapes", "data", "sustained"},
     "stream": {"elements", "data", "sustained"},
     "llm": {"model", "dtypes", "data", "sustained"},
+    "p2p": {"elements", "data", "sustained"},
 }
 _CHOOSING: Final = {"dtypes", "sizes", "shapes", "sweep", "thorough", "data", "sustained", "model", "elements"}
 
@@ -297,12 +290,11 @@ def _measure(request: "Request") -> "list[Outcome]":
         return execute(prepared, request, on_event)
 
 
-def _resume(path: Path, clash: set[str]) -> "Outcome":
+def _resume(path: Path) -> "Outcome":
     from bench.cli.progress import progress  # noqa: PLC0415 - `--help` must not load it
     from bench.records.record import read_lines  # noqa: PLC0415
     from bench.run.session import longest_left, resume  # noqa: PLC0415
 
-    _refuse(clash, "--resume takes its plan from the record")
     lines = read_lines(path)
     if lines.footer is not None:
         say(f"{path} is complete: nothing to resume")

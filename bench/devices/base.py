@@ -17,7 +17,8 @@ class CellDefaults(NamedTuple):
     """What a backend fills into a cell: the libraries that multiply, and how calls use the cache.
 
     `sizes` are the square sizes from which a run without one chooses, small to large. `streams` are what copies
-    and triads are done by, and `elements` the numbers in each array of theirs, far too many for any cache.
+    and triads are done by, and `elements` the numbers in each array of theirs, far too many for any cache. `links`
+    are what copies to other devices are done by.
     """
 
     libraries: tuple[str, ...]
@@ -25,6 +26,7 @@ class CellDefaults(NamedTuple):
     sizes: tuple[int, ...]
     streams: tuple[str, ...] = ()
     elements: int = 0
+    links: tuple[str, ...] = ()
 
 
 class Caveat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -286,8 +288,12 @@ class Backend(Protocol):
         """
         ...
 
+    def peers(self) -> Sequence[int]:
+        """Return the indices, as `devices` counts, of the other devices that this one can copy to."""
+        ...
+
     def misfit(self, cell: Cell) -> str | None:
-        """Return why an offered dtype cannot be measured in this cell's shape, or None."""
+        """Return why an offered dtype cannot be measured in this cell's shape, or with its peer, or None."""
         ...
 
     def bytes_needed(self, cell: Cell) -> int:

@@ -26,7 +26,7 @@ from bench.devices.cpu_stream import LIBRARY as STREAM
 from bench.devices.cpu_stream import CpuStreamTask, default_elements, described
 from bench.errors import InvalidRequest
 from bench.units import DTYPES, STORED_BYTES
-from bench.workloads.base import STREAMS, Cell
+from bench.workloads.base import PEER_COPY, STREAMS, Cell
 from bench.workloads.stream import DTYPE
 
 _TYPES: Final[Mapping[str, type[np.float64] | type[np.float32]]] = MappingProxyType(
@@ -160,6 +160,8 @@ class CpuBackend:
         """Return why NumPy's BLAS cannot multiply in `dtype`, or None for fp32 and fp64."""
         if operation in STREAMS:
             return _no_stream(dtype, library)
+        if operation == PEER_COPY:
+            return "a CPU has no peer to copy to; copies between GPUs are measured with --backend cuda"
         if operation != "matmul":
             return f"the CPU backend measures matmul, copy and triad, not {operation}"
         if library not in (None, *self.defaults.libraries):
@@ -167,6 +169,10 @@ class CpuBackend:
         if DTYPES[dtype].name in _TYPES:
             return None
         return _REFUSALS.get(dtype, _GPU_ONLY).format(dtype)
+
+    def peers(self) -> tuple[int, ...]:
+        """Return nothing: all cores are one device."""
+        return ()
 
     def misfit(self, cell: Cell) -> str | None:  # noqa: ARG002 - as the protocol has it
         """Return None: NumPy multiplies any shape."""

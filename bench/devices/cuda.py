@@ -18,6 +18,7 @@ from bench.devices.nvidia.inventory import inventory, seen_as
 from bench.devices.nvidia.multiply import CUBLASLT, CUPY, workspace_bytes
 from bench.devices.nvidia.nvml import open_sensors
 from bench.devices.nvidia.own_process import OwnProcessTask, Where
+from bench.devices.nvidia.peer import MEMCPY_PEER, Peers, free_for_operands
 from bench.devices.nvidia.requirements import (
     CACHE_ADVICE,
     cuda_pip_line,
@@ -33,7 +34,7 @@ from bench.devices.nvidia.stream import ELEMENTS, KERNEL, MEMCPY, StreamTask
 from bench.devices.nvidia.task import CudaTask, checking_bytes, sets_of
 from bench.devices.nvidia.watch import Watcher
 from bench.errors import BackendUnavailable, one_line
-from bench.workloads.base import STREAMS, Cell
+from bench.workloads.base import PEER_COPY, STREAMS, Cell
 from bench.workloads.stream import DTYPE
 
 # The compute capability from which a format is multiplied by units of its own.
@@ -51,7 +52,6 @@ _NOT_BY_CUPY: Final = MappingProxyType(
     }
 )
 _STREAM_CHECK_BYTES: Final = 1 << 30  # filling and checking, part by part, in FP64
-_RESERVED_BYTES: Final = 1 << 30
 _TF32_SWITCH: Final = "CUPY_TF32"  # read once by CuPy: with 1 it computes FP32 products in TF32
 
 
@@ -70,6 +70,7 @@ class CudaBackend:
         sizes=(2048, 4096, 8192),
         streams=(KERNEL, MEMCPY),
         elements=ELEMENTS,
+        links=(MEMCPY_PEER,),
     )
 
     def __init__(
@@ -137,7 +138,8 @@ class CudaBackend:
         if operation in STREAMS:
             return self._no_stream(operation, dtype, library)
         if operation != "matmul":
-            return f"the CUDA backend measures matmul, copy and triad, not {operation}"
+            others = f"the CUDA backend measures matmul, copy, triad and {PEER_COPY}, not {operation}"
+            return self._peers.refusal(dtype, library) if operation == PEER_COPY else others
         least = _LEAST_CAPABILITY.get(dtype, (0, 0))
         if self._capability < least:
             return (
@@ -171,8 +173,14 @@ class CudaBackend:
             f"{CUBLASLT} is called through nvmath-python, which is not installed: {cuda_pip_line(found.cuda or 0)}"
         )
 
+    def peers(self) -> tuple[int, ...]:
+        """Return the other GPUs that CUDA programs see here."""
+        return self._peers.indices
+
     def misfit(self, cell: Cell) -> str | None:
-        """Return which size is not a multiple of what the format's kernels need."""
+        """Return which size is not a multiple of what the format's kernels need, or why not with this peer."""
+        if cell.operation == PEER_COPY:
+            return self._peers.misfit(cell)
         if cell.library != CUBLASLT or cell.dtype is None or cell.shape is None:
             return None
         return cublaslt.misfit(cell.dtype, cell.shape)
@@ -181,6 +189,8 @@ class CudaBackend:
         """Return the bytes of all operand sets, the workspace, and what filling and checking take."""
         if cell.operation in STREAMS:
             return cell.bytes_moved + _STREAM_CHECK_BYTES
+        if cell.operation == PEER_COPY:
+            return self._peers.bytes_here(cell)
         if cell.shape is None:
             return 0
         operands = sets_of(cell, self._l2_bytes) * cell.bytes_moved
@@ -188,7 +198,7 @@ class CudaBackend:
 
     def bytes_free(self) -> int:
         """Return the GPU's free memory, less what CuPy's and CUDA's own handles and kernels take."""
-        return max(0, self._runtime.memory()[0] - _RESERVED_BYTES)
+        return free_for_operands(self._runtime)
 
     def prepare(self, cell: Cell, seed: int, *, probe: bool = False) -> Task:
         """Allocate and fill the operand sets of `cell`, and ask its library for algorithms.
@@ -208,8 +218,14 @@ class CudaBackend:
             self._watcher.start()
         if cell.operation in STREAMS:
             return StreamTask(self._runtime, cell, seed, cold=cold, watcher=self._watcher)
+        if cell.operation == PEER_COPY:
+            return self._peers.task(cell, seed, cold=cold, watcher=self._watcher)
         sets = sets_of(cell, self._l2_bytes)
         return CudaTask(self._runtime, cell, seed, sets=sets, cold=cold, watcher=self._watcher)
+
+    @cached_property
+    def _peers(self) -> Peers:
+        return Peers(self._runtime, *self._at_first)
 
     @property
     def _l2_bytes(self) -> int:

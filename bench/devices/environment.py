@@ -63,6 +63,14 @@ def machine_id() -> str:
     return platform.node()
 
 
+def host_identity() -> str:
+    """Return what tells this machine, since its last start, from all others; the same in all its containers.
+
+    Never stored: only its keyed hash is. Where the system does not tell it, the machine's id.
+    """
+    return _text_of(Path("/proc/sys/kernel/random/boot_id")).strip() or machine_id()
+
+
 def usable_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

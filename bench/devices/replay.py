@@ -141,6 +141,10 @@ class ReplayBackend:
                 return None
         return f"the record to replay holds no {operation} in {dtype}"
 
+    def peers(self) -> tuple[int, ...]:
+        """Return nothing: a replay takes its cells from the record."""
+        return ()
+
     def misfit(self, cell: Cell) -> str | None:  # noqa: ARG002 - as the protocol has it
         """Return None: what was recorded did fit."""
         return None

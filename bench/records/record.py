@@ -1,7 +1,7 @@
 """A record, as JSON lines: what each line holds, how a file is read, and every way it can be damaged."""
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
@@ -217,7 +217,7 @@ def read_header(path: Path) -> Header:
         raise _unreadable(path, error) from error
     if not first.endswith(b"\n"):
         raise _damaged(path, f"line 1, the header, is {'not whole' if first else 'missing'}")
-    header = _decode(path, 1, first)
+    header = decode_line(path, 1, first)
     if not isinstance(header, Header):
         raise _damaged(path, "line 1 is no header")
     for cell in header.plan.cells:
@@ -240,52 +240,63 @@ def read_lines(path: Path) -> Lines:
     except OSError as error:
         raise _unreadable(path, error) from error
     whole = content.rfind(b"\n") + 1
-    rest = [_decode(path, number, raw) for number, raw in enumerate(content[:whole].split(b"\n")[1:-1], start=2)]
-    measurements, resumed, footer = _sorted_out(path, header, rest)
-    return Lines(header, measurements, resumed, footer, len(content) - whole)
+    held = Assembly(path, header)
+    lines = enumerate(content[:whole].split(b"\n")[1:-1], start=2)
+    taken = [held.take(number, decode_line(path, number, raw)) for number, raw in lines]
+    measurements = tuple(one for one in taken if one is not None)
+    return Lines(header, measurements, held.resumed, held.footer, len(content) - whole)
 
 
-def _sorted_out(
-    path: Path, header: Header, rest: Iterable[Line]
-) -> tuple[tuple[Measurement, ...], int, Footer | None]:
-    found: dict[Cell, Measurement] = {}
-    begun: dict[Cell, Samples] = {}
-    planned = frozenset(header.plan.cells)
-    resumed = 0
-    footer: Footer | None = None
-    for number, line in enumerate(rest, start=2):
-        if footer is not None:
-            raise _damaged(path, f"line {number} follows the footer")
+class Assembly:
+    """A record line by line: what may come next. Errors name `path`; `done` are the cells that are measured."""
+
+    def __init__(self, path: Path, header: Header, done: Iterable[Cell] = ()) -> None:
+        self.done = {*done}
+        self.resumed = 0
+        self.footer: Footer | None = None
+        self._path, self._planned = path, frozenset(header.plan.cells)
+        self._begun: dict[Cell, Samples] = {}
+
+    def take(self, number: int, line: Line) -> Measurement | None:
+        """Take in the line of this number, and return the measurement, with all its samples, that it ends.
+
+        Raises RecordError if the line cannot stand there.
+        """
+        if self.footer is not None:
+            raise _damaged(self._path, f"line {number} follows the footer")
         match line:
             case Chunk():
-                _check_expected(path, number, line.cell, planned, found)
-                _check_columns(path, number, line.samples)
-                begun[line.cell] = begun.get(line.cell, Samples()).then(line.samples)
+                self._check_expected(number, line.cell)
+                _check_columns(self._path, number, line.samples)
+                self._begun[line.cell] = self._begun.get(line.cell, Samples()).then(line.samples)
             case Measurement():
-                _check_expected(path, number, line.cell, planned, found)
-                _check_columns(path, number, line.samples)
-                before = begun.pop(line.cell, Samples())
-                # A cell that fails at its end, as its product is checked, has no samples to show.
-                whole = line.samples if line.stop == "failed" else before.then(line.samples)
-                measurement = msgspec.structs.replace(line, samples=whole)
-                _check_measurement(path, number, measurement)
-                found[line.cell] = measurement
+                return self._measured(number, line)
             case Resumed():
-                resumed += 1
-                begun.clear()
+                self.resumed += 1
+                self._begun.clear()
             case Footer():
-                _check_complete(path, number, line, len(found), len(header.plan.cells))
-                footer = line
+                _check_complete(self._path, number, line, len(self.done), len(self._planned))
+                self.footer = line
             case Header():
-                raise _damaged(path, f"line {number} is a second header")
-    return tuple(found.values()), resumed, footer
+                raise _damaged(self._path, f"line {number} is a second header")
+        return None
 
+    def _measured(self, number: int, line: Measurement) -> Measurement:
+        self._check_expected(number, line.cell)
+        _check_columns(self._path, number, line.samples)
+        before = self._begun.pop(line.cell, Samples())
+        # A cell that fails at its end, as its product is checked, has no samples to show.
+        whole = line.samples if line.stop == "failed" else before.then(line.samples)
+        measurement = msgspec.structs.replace(line, samples=whole)
+        _check_measurement(self._path, number, measurement)
+        self.done.add(line.cell)
+        return measurement
 
-def _check_expected(path: Path, number: int, cell: Cell, planned: Container[Cell], found: Container[Cell]) -> None:
-    if cell not in planned:
-        raise _damaged(path, f"line {number}: the cell is not in the plan: {cell.key}")
-    if cell in found:
-        raise _damaged(path, f"line {number}: the cell was measured before: {cell.key}")
+    def _check_expected(self, number: int, cell: Cell) -> None:
+        if cell not in self._planned:
+            raise _damaged(self._path, f"line {number}: the cell is not in the plan: {cell.key}")
+        if cell in self.done:
+            raise _damaged(self._path, f"line {number}: the cell was measured before: {cell.key}")
 
 
 def _check_columns(path: Path, number: int, samples: Samples) -> None:
@@ -321,7 +332,8 @@ def _check_complete(path: Path, number: int, footer: Footer, found: int, planned
         raise _damaged(path, f"line {number}: a footer, but of the cells {counts}")
 
 
-def _decode(path: Path, number: int, raw: bytes) -> Line:
+def decode_line(path: Path, number: int, raw: bytes) -> Line:
+    """Return what one line of a record holds; `number` counts from 1. Raises RecordError if it is none."""
     try:
         raw.decode("utf-8")
         if number == 1:

@@ -3,20 +3,24 @@
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
-from bench.errors import CannotWrite, RecordError
+from bench.errors import CannotWrite, RecordError, one_line
 from bench.records.record import Header, Line, Lines, Record, encode_line, read_header, read_lines, read_record
 
 _T = TypeVar("_T")
 KEY_FILE: Final = ".key"
+_LOCK_AGAIN_S: Final = 0.02
+_PLAIN: Final = re.compile(r"\w[\w.+-]*", re.ASCII)
 _HOW_TO_MAKE_ONE: Final = "'chipbench run' makes one"
 
 
@@ -26,9 +30,18 @@ def now() -> str:
 
 
 def record_path(results: Path, header: Header) -> Path:
-    """Return where a record lies: `results/<device folder>/<utc>-<id>.jsonl`."""
+    """Return where a record lies: `results/<device folder>/<utc>-<id>.jsonl`.
+
+    Raises RecordError if what the header gives for that is no plain name, which could lead anywhere else.
+    """
     stamp = header.started.translate({ord(mark): None for mark in "-:"})
-    return results / header.device.folder / f"{stamp}-{header.id}.jsonl"
+    folder, name = header.device.folder, f"{stamp}-{header.id}.jsonl"
+    for part in (folder, name):
+        if not _PLAIN.fullmatch(part):
+            device, wanted = one_line(header.device.name), one_line(repr(part))
+            message = f"a record of device {device} wants its file to be called {wanted}, which is no plain name"
+            raise RecordError(message)
+    return results / folder / name
 
 
 class RecordWriter:
@@ -46,9 +59,7 @@ class RecordWriter:
         with _explained(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            folder = os.open(path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+        sync_folder(path.parent)
         writer = cls(path, descriptor)
         try:
             writer.append(header)
@@ -60,16 +71,16 @@ class RecordWriter:
         return writer
 
     @classmethod
-    def reopen(cls, path: Path) -> tuple[Self, Lines]:
+    def reopen(cls, path: Path, *, wait_s: float = 0.0) -> tuple[Self, Lines]:
         """Open an interrupted record to go on with it; only its torn tail, if any, is cut off.
 
-        Raises CannotWrite if another process is writing it, RecordError if it is damaged.
+        Raises CannotWrite if another process is writing it and goes on for `wait_s`, RecordError if it is damaged.
         """
         read_header(path)
         with _explained(path):
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(descriptor, wait_s)
             except BlockingIOError as error:
                 os.close(descriptor)
                 message = f"{path}: another process is writing this record; wait for it to end"
@@ -88,11 +99,12 @@ class RecordWriter:
 
     def append(self, line: Line) -> None:
         """Write one line and wait until it is on disk; Ctrl-C and SIGTERM wait until then."""
-        data = encode_line(line)
+        self.append_whole(encode_line(line))
+
+    def append_whole(self, lines: bytes) -> None:
+        """Append lines as they stand in another copy of this record, as `append` does one."""
         with _explained(self.path), undisturbed():
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-            os.fsync(self._descriptor)
+            _write(self._descriptor, lines)
 
     def close(self) -> None:
         """Close the file, which releases the lock."""
@@ -103,6 +115,57 @@ class RecordWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def place(path: Path, content: bytes) -> bool:
+    """Write a whole record, which gets its name when all of it is on disk; False if a file has that name already.
+
+    The name itself is sure to outlast a power cut after `sync_folder` only. Raises CannotWrite, and then leaves
+    nothing behind.
+    """
+    _make_folder(path.parent)
+    own = path.with_name(f".record-{secrets.token_hex(8)}")
+    with _explained(path), undisturbed():
+        descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            _write(descriptor, content)
+            os.link(own, path)
+        except FileExistsError:
+            return False
+        finally:
+            os.close(descriptor)
+            own.unlink()
+    return True
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in `folder` are on disk."""
+    with _explained(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+    os.fsync(descriptor)
+
+
+def _lock(descriptor: int, wait_s: float) -> None:
+    """Lock a file for writing; BlockingIOError if another process has it locked and keeps it for `wait_s`."""
+    until = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_LOCK_AGAIN_S)
+        else:
+            return
 
 
 @contextmanager
@@ -151,10 +214,17 @@ def undisturbed() -> Iterator[None]:
 
 
 def device_key(results: Path, identity: str) -> str:
-    """Return a hash of `identity` that is stable within this results folder and means nothing outside it.
+    """Return a hash of `identity` that is stable within this results folder and means nothing outside it."""
+    return hashed(folder_key(results), identity)
 
-    The folder's random key lies in `.key`, made when first needed; without it no one can try identities out.
-    """
+
+def hashed(key: bytes, identity: str) -> str:
+    """Return a keyed hash of `identity`, 16 hexadecimal digits; without the key no one can try identities out."""
+    return hashlib.blake2b(identity.encode(), key=key, digest_size=8).hexdigest()
+
+
+def folder_key(results: Path) -> bytes:
+    """Return the random key of a results folder, which lies in its `.key`, made when first needed."""
     path = results / KEY_FILE
     _make_folder(results)
     with _explained(path):
@@ -164,7 +234,7 @@ def device_key(results: Path, identity: str) -> str:
     if not key:
         message = f"{path}: is empty, so it hides nothing; delete it, and the next run makes another"
         raise CannotWrite(message)
-    return hashlib.blake2b(identity.encode(), key=key, digest_size=8).hexdigest()
+    return key
 
 
 def _make_key(path: Path) -> None:

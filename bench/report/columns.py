@@ -11,7 +11,7 @@ from bench.published.measured import PublishedMeasurement
 from bench.report.view import Column, percent, significant
 from bench.stats import Interval
 from bench.units import format_si
-from bench.workloads.base import STREAMS, USUAL, Cell
+from bench.workloads.base import USUAL, Cell
 
 # How each kind of rate is called, everywhere: what was measured here, what others did, and what is only a sheet's.
 KINDS: Final = MappingProxyType[Kind, str](
@@ -40,17 +40,21 @@ def cell_columns(cell: Cell) -> dict[str, Any]:
         "n": shape.n if shape else None,
         "k": shape.k if shape else None,
         "elements": cell.elements,
+        "peer": cell.peer,
+        "ways": cell.ways,
         "fast_accumulate": cell.fast_accumulate,
         "library": cell.library,
         "data": cell.data,
         "regime": cell.regime,
+        "load": cell.load,
     }
 
 
 def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
     """Return the columns that tell cells apart in a table, one text a cell.
 
-    Data and regime stand there where they are not the usual ones, the library where two can be had: on a GPU.
+    Data, regime and load stand there where they are not the usual ones, the library where two can be had: on a
+    GPU. The peer is the device that is copied to, or with.
     """
     columns = [
         (Column("dtype"), [cell.dtype_label for cell in cells]),
@@ -58,7 +62,9 @@ def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
     ]
     if any(cell.operation != _PRODUCT for cell in cells):
         columns.insert(0, (Column("operation"), [cell.operation for cell in cells]))
-    for name in ("data", "regime", "library"):
+    if any(cell.peer_text for cell in cells):
+        columns.append((Column("peer"), [cell.peer_text for cell in cells]))
+    for name in (*USUAL, "library"):
         texts = [str(getattr(cell, name) or "") for cell in cells]
         telling = {*texts} - {USUAL.get(name), ""} if name in USUAL else any(map(_has_choice, cells))
         if len({*texts} - {""}) > 1 or telling:
@@ -68,7 +74,7 @@ def cell_texts(cells: Sequence[Cell]) -> list[tuple[Column, list[str]]]:
 
 def _has_choice(cell: Cell) -> bool:
     """Whether another library might have computed it: on a GPU."""
-    return cell.l2 == "rotate" or cell.operation in STREAMS
+    return cell.l2 == "rotate" or cell.is_transfer
 
 
 def by_library(cell: Cell) -> str:

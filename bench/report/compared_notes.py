@@ -21,7 +21,7 @@ from bench.report.excess import EXCESS
 from bench.report.verdicts import explanation
 from bench.report.view import significant
 from bench.units import format_si
-from bench.workloads.base import STREAMS, Cell
+from bench.workloads.base import PEER_COPY, STREAMS, Cell
 
 _INTERVALS: Final = (
     "Intervals are 95 %: of one process, the median's while it ran, which says nothing of the next; of two, the "
@@ -29,6 +29,9 @@ _INTERVALS: Final = (
 )
 _PEAKS: Final = "published peaks are dense ones, as somebody published them; 'chips --sources' says who"
 _BANDWIDTHS: Final = "copies and triads are held against the published memory bandwidth"
+_LINKS: Final = (
+    "copies with a peer, both ways at once, are held against the published NVLink figure, that of both ways"
+)
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -44,7 +47,9 @@ def notes(comparison: Comparison) -> list[str]:
     found += _sources(comparison)
     if any(side.kind == "published" for side in comparison.sides):
         found.append(_PEAKS)
-        found += [_BANDWIDTHS] if any(row.cell.operation in STREAMS for row in comparison.rows) else []
+        operations = {row.cell.operation for row in comparison.rows}
+        found += [_BANDWIDTHS] if operations & {*STREAMS} else []
+        found += [_LINKS] if PEER_COPY in operations else []
     found += _absent(comparison)
     if any(side.is_measured for side in comparison.sides):
         found.append(_INTERVALS)

@@ -15,7 +15,7 @@ from bench.report.sensor_notes import sensor_notes
 from bench.report.view import percent
 from bench.report.wording import failure, sentence
 from bench.units import format_si
-from bench.workloads.base import STREAMS, Cell
+from bench.workloads.base import PEER_COPY, STREAMS, Cell
 
 _OF_BLOCKS: Final = "The interval is that of the median of all blocks."
 _OF_PROCESSES: Final = (
@@ -41,9 +41,9 @@ def notes(
     """
     found = [sentence(caveat) for caveat in header.warnings]
     found += _identity(header.device)
-    figures = "memory bandwidths" if all(cell.operation in STREAMS for cell in shown) else "dense peaks"
-    found.append(f"Held against published {figures}. {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
-    found += _of_streams(shown)
+    against = f"Held against published {_figures(shown)}."
+    found.append(f"{against} {_OF_PROCESSES if len(processes) > 1 else _OF_BLOCKS}")
+    found += _of_transfers(shown)
     readings = [reading for readings in processes for reading in readings]
     found += _clock_held([reading for reading in readings if reading.cell in shown], own_chip)
     found += _in_graphs(readings, shown)
@@ -58,9 +58,23 @@ def notes(
     return found
 
 
-def _of_streams(shown: Iterable[Cell]) -> Iterator[str]:
+def _figures(shown: Iterable[Cell]) -> str:
+    """Return what figures all these cells are held against: of products, or mixed ones, dense peaks."""
+    operations = {cell.operation for cell in shown}
+    if operations and operations <= {*STREAMS}:
+        return "memory bandwidths"
+    return "rates of links" if operations == {PEER_COPY} else "dense peaks"
+
+
+def _of_transfers(shown: Iterable[Cell]) -> Iterator[str]:
     if any(cell.operation in STREAMS for cell in shown):
         yield "bytes read and bytes written both count: 8 a number for copy, 12 for triad"
+    if any(cell.operation == PEER_COPY for cell in shown):
+        yield (
+            "every byte that crosses the link to a peer counts once; the published NVLink figure is the total of "
+            "both ways, so only copies 'with' a peer, both ways at once, are held against it; copies 'to' one "
+            "could reach half of it ('chipbench plot links')"
+        )
 
 
 def _identity(device: Device) -> Iterator[str]:

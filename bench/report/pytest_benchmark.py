@@ -15,7 +15,7 @@ from bench.report.exported import warning_codes
 from bench.workloads.base import USUAL, Cell
 
 LAYOUT: Final = "5.3.1"  # the version of pytest-benchmark whose document this is
-_USUAL: Final = {**USUAL, "l2": "rotate", "load": "alone"}
+_USUAL: Final = {**USUAL, "l2": "rotate"}
 _FENCE: Final = 1.5  # Tukey's: in interquartile ranges beyond the quartiles
 
 
@@ -168,7 +168,7 @@ def _text(cell: Cell) -> str:
     unusual = [getattr(cell, name) for name, usual in _USUAL.items() if getattr(cell, name) != usual]
     parts = [dtype, shape, cell.library, "fast" if cell.fast_accumulate else None, *unusual]
     parts += [
-        f"peer{cell.peer}" if cell.peer is not None else None,
+        cell.peer_text.replace(" ", "") or None,
         f"v{cell.version}" if cell.version > 1 else None,
     ]
     return "-".join(part for part in parts if part)

@@ -37,7 +37,7 @@ _WHY: Final = MappingProxyType[str, str](
         "other_product": "it may be another product (see 'chipbench devices'), or sums of lower precision",
         "failed": "it failed its check in some process; see 'chipbench results check'",
         "host_limited": "host-limited",
-        "unusual": "only normal data at a steady rate are held against others'",
+        "unusual": "only normal data at a steady rate, alone, are held against others'",
         "unpublished": "nobody published such a rate",
         "memory_bound": "bound by memory, unlike the products that others measured",
         "unstated_sums": "others do not say how they summed; see the row of fast sums",

@@ -17,12 +17,14 @@ def load_results(path: str | Path = "results", *, skip_bad: bool = False) -> pd.
     Columns: `path`, `record` (its id), `started` (UTC), `origin`, `device`, `chip`, `complete` (of the record),
     `process` (the index, from 0, where one run measured in several processes) and `group` (what those share);
     `cell` (its key: only equal cells may be compared), `operation`, `dtype`, `m`, `n`, `k`, `elements` (of an
-    array that is streamed), `fast_accumulate`, `library`, `data`, `regime`, `l2` (of the cell), `flop` (operations
-    of one call), `bytes_moved` (read and written by one call); `seconds_per_call` (median, s), `rate`, `rate_lo`,
-    `rate_hi` (per second, with the median's 95 % interval), `unit`, `cycles_per_call` and
-    `sm_clock_hz` (medians), `host_limited` (the host set the rate, so that it says nothing of the chip),
-    `samples`, `stop`, `passed`; `power_w` (median of what the sensor said), `power_limit_w`, `driver` (its
-    version), `warnings` (codes of the record's and the measurement's, joined by a space; empty if there are none).
+    array that is streamed or copied), `peer` (the index of the device that is copied to), `ways` (of that: 1, or 2
+    if both copy), `fast_accumulate`, `library`, `data`, `regime`, `load` (alone, or together with other devices),
+    `l2` (of the cell), `flop` (operations of one call), `bytes_moved` (read and written by one call, or sent over
+    a link, each once); `seconds_per_call` (median, s), `rate`, `rate_lo`, `rate_hi` (per second, with the median's
+    95 % interval), `unit`, `cycles_per_call` and `sm_clock_hz` (medians), `host_limited` (the host set the rate,
+    so that it says nothing of the chip), `samples`, `stop`, `passed`; `power_w` (median of what the sensor said),
+    `power_limit_w`, `driver` (its version), `warnings` (codes of the record's and the measurement's, joined by a
+    space; empty if there are none).
     A value that does not exist is NaN or None.
 
     Raises RecordError, naming each, if files are damaged, or if no record is there. With skip_bad, damaged files

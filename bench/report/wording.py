@@ -124,6 +124,14 @@ def _not_captured(values: Values) -> str:
     )
 
 
+def _no_peer_access(values: Values) -> str:
+    return (
+        f"this GPU and GPU {values['peer']:.0f} cannot access each other's memory, so every copy went through the "
+        "host's, and its rate is not a link's; see 'nvidia-smi topo -p2p r' (the kind of GPU, an IOMMU or a "
+        "virtual machine may forbid it)"
+    )
+
+
 def _in_cache(values: Values) -> str:
     operands, l2 = (format_si(float(values[name]), "B", digits=3) for name in ("operands", "l2"))
     return (
@@ -185,6 +193,7 @@ WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
         "launch_bound": _launch_bound,
         "not_tf32": _not_tf32,
         "not_captured": _not_captured,
+        "no_peer_access": _no_peer_access,
         "in_cache": _in_cache,
         "fast_sums": _fast_sums,
         "clocks_disagree": _clocks_disagree,

@@ -20,7 +20,7 @@ from bench.measure.policy import (
 from bench.published.models import Model
 from bench.run.sizing import Sizer
 from bench.units import DTYPES, format_si
-from bench.workloads import gemm, llm, skinny, stream
+from bench.workloads import gemm, llm, p2p, skinny, stream
 from bench.workloads.base import Cell, Data, Plan, Shape
 
 ALL_DATA: Final[tuple[Data, ...]] = get_args(Data)
@@ -35,7 +35,8 @@ class Wish(NamedTuple):
 
     `sweep` adds squares from 1024 to 16384; `thorough` does too, and measures at the default size burst cells and
     every kind of data. `sustained_s` makes the load a sustained one of so many seconds. The workload `llm` needs a
-    `model`; `stream` may be given the `elements` of its arrays; `skinny` takes n and k from the first shape.
+    `model`; `stream` and `p2p` may be given the `elements` of their arrays; `skinny` takes n and k from the first
+    shape; `p2p` copies to the devices `peers`, by their index, or to all that there are.
     """
 
     workload: str = "gemm"
@@ -49,6 +50,7 @@ class Wish(NamedTuple):
     sustained_s: float | None = None
     model: Model | None = None
     elements: int | None = None
+    peers: Sequence[int] = ()
 
 
 class Resolved(NamedTuple):
@@ -255,6 +257,42 @@ def _stream(planner: _Planner) -> list[Cell]:
     return made
 
 
+def _p2p(planner: _Planner) -> list[Cell]:
+    wish, backend = planner.wish, planner.backend
+    named = wish.libraries[0] if wish.libraries else None
+    reason = backend.refusal(p2p.OPERATION, p2p.DTYPE, named)
+    if reason is not None:
+        message = f"nothing is left to measure: {reason}"
+        raise InvalidRequest(message)
+    peers = _peers(wish.peers, backend.peers())
+    elements = wish.elements or p2p.ELEMENTS
+    made = _peer_copies(planner, peers, elements)
+    while wish.elements is None and elements > _FEWEST_ELEMENTS and not all(map(planner.sizer.suits, made)):
+        elements //= 2
+        made = _peer_copies(planner, peers, elements)
+    if elements < (wish.elements or p2p.ELEMENTS):
+        planner.notes.append(f"arrays of {made[0].size_text}, since larger ones do not fit both devices")
+    return made
+
+
+def _peers(wanted: Sequence[int], there: Sequence[int]) -> Sequence[int]:
+    """Return the devices to copy to. Raises InvalidRequest for one that is no peer of this one."""
+    for peer in wanted:
+        if peer not in there:
+            message = f"this device copies nothing to device {peer}; its peers are {', '.join(map(str, there))}"
+            raise InvalidRequest(message)
+    return wanted or there
+
+
+def _peer_copies(planner: _Planner, peers: Sequence[int], elements: int) -> list[Cell]:
+    return [
+        cell
+        for library in planner.libraries(p2p.OPERATION, p2p.DTYPE, planner.backend.defaults.links)
+        for data in planner.wish.data
+        for cell in p2p.cells(peers, elements, library=library, data=data, regime=planner.regime)
+    ]
+
+
 def _streams(planner: _Planner, elements: int) -> list[Cell]:
     return [
         cell
@@ -266,5 +304,5 @@ def _streams(planner: _Planner, elements: int) -> list[Cell]:
 
 
 _PLANS: Final = MappingProxyType[str, Callable[[_Planner], Sequence[Cell]]](
-    {"gemm": _gemm, "skinny": _skinny, "llm": _llm, "stream": _stream}
+    {"gemm": _gemm, "skinny": _skinny, "llm": _llm, "stream": _stream, "p2p": _p2p}
 )

@@ -15,13 +15,14 @@ from bench.run.planning import Wish, resolve
 from bench.run.processes import run_processes
 from bench.run.replaying import replay_backend
 from bench.run.session import OnEvent, Outcome, Surroundings, longest_s, make_header, run_plan
+from bench.workloads.base import Load, Plan
 
 
 class Request(NamedTuple):
     """What to measure and where to keep it; `chips` are those that a GPU may turn out to be.
 
     With `source`, a record, its samples are replayed under its own plan and policy. With `results` None nothing
-    is kept.
+    is kept. `index` chooses one GPU of this machine. `together`: other devices of it are busy meanwhile.
     """
 
     tool: str
@@ -32,6 +33,8 @@ class Request(NamedTuple):
     processes: int = 1
     results: Path | None = None
     identify: bool = False
+    index: int | None = None  # type: ignore[assignment] # what a tuple's own `index` does is of no use here
+    together: bool = False
 
 
 class Prepared(NamedTuple):
@@ -56,10 +59,11 @@ def prepare(request: Request) -> Prepared:
         around = Surroundings(backend.environment(), ())
         plan, policy = msgspec.structs.replace(lines.header.plan, cells=cells), lines.header.policy
     else:
-        backend, note = choose(request.backend)
+        backend, note = choose(request.backend, request.index)
         # Before anything is tried out on the device: what is said of it is said of a device at rest.
         around = Surroundings(backend.environment(), tuple(backend.caveats()))
         plan, policy, left_out = resolve(backend, request.wish)
+        plan = loaded(plan, "together") if request.together else plan
         notes = (*([note] if note else []), *left_out)
     header = make_header(
         backend, plan, policy, tool=request.tool, results=request.results, identify=request.identify, around=around
@@ -69,6 +73,12 @@ def prepare(request: Request) -> Prepared:
         source = lines.header
         header = msgspec.structs.replace(header, replay_of=source.id, replayed_from=source.taken)
     return Prepared(backend, header, notes)
+
+
+def loaded(plan: Plan, load: Load) -> Plan:
+    """Return the plan for a machine whose other devices are idle, or busy."""
+    cells = tuple(msgspec.structs.replace(cell, load=load) for cell in plan.cells)
+    return msgspec.structs.replace(plan, cells=cells)
 
 
 def as_chip(device: Device, chips: Sequence[Chip]) -> Device:

@@ -4,7 +4,7 @@ import platform
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.devices import open_backend
-from bench.devices.base import Backend, Caveat, Environment
+from bench.devices.base import Backend, Caveat, Device, Environment
+from bench.devices.environment import host_identity
 from bench.errors import CellFailed, ChipbenchError, InvalidRequest, Terminated, impersonal
 from bench.measure.loop import OnSamples, measure
 from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
-from bench.records.record import SCHEMA, Chunk, Footer, Header, Lines, Reading, Resumed, read_lines, reduce
-from bench.records.store import KEY_FILE, RecordWriter, device_key, now
+from bench.records.record import SCHEMA, Chunk, Footer, Header, Line, Lines, Reading, Resumed, read_lines, reduce
+from bench.records.store import KEY_FILE, RecordWriter, device_key, folder_key, hashed, now
 from bench.workloads.base import Cell, Plan
 
 
@@ -85,9 +86,9 @@ def make_header(  # noqa: PLR0913 - all that a header is of
     around = around or Surroundings(backend.environment(), tuple(backend.caveats()))
     device = backend.device()
     if device.key is None and results is not None:
-        device = msgspec.structs.replace(device, key=device_key(results, backend.identity()))
+        device = told_apart(device, backend.identity(), folder_key(results))
     if identify and backend.origin == "measured":
-        device = msgspec.structs.replace(device, host=platform.node())
+        device = named_host(device)
     return Header(
         schema=SCHEMA,
         id=secrets.token_hex(4),
@@ -101,6 +102,20 @@ def make_header(  # noqa: PLR0913 - all that a header is of
         plan=plan,
         warnings=around.caveats,
     )
+
+
+def told_apart(device: Device, identity: str, key: bytes) -> Device:
+    """Return the device with what tells it, and the machine that it is in, apart from others without naming them.
+
+    The machine is told by its boot: containers made from one image share a machine id, but not that.
+    """
+    host = host_identity()
+    return msgspec.structs.replace(device, key=hashed(key, identity), host_key=hashed(key, f"host {host}"))
+
+
+def named_host(device: Device) -> Device:
+    """Return the device with the name of this machine."""
+    return msgspec.structs.replace(device, host=platform.node())
 
 
 def run_plan(backend: Backend, header: Header, *, results: Path | None, on_event: OnEvent) -> Outcome:
@@ -158,14 +173,21 @@ def _complete(path: Path, lines: Lines, footer: Footer) -> Outcome:
 
 def _check_same(path: Path, header: Header, backend: Backend, tool: str) -> None:
     """Refuse to mix two machines or software versions in one record."""
-    begun, here = header.environment, backend.environment()
     results = path.absolute().parent.parent
     if not (results / KEY_FILE).exists():
         message = (
             f"{path}: cannot be resumed: {results} has no {KEY_FILE}, so nothing tells whether this is the same "
         )
         raise InvalidRequest(message + "device; move the record back to its results folder")
-    key = device_key(results, backend.identity())
+    differs = difference(header, backend.environment(), tool, device_key(results, backend.identity()))
+    if differs is not None:
+        message = f"{path}: cannot be resumed: {differs}; restore that, or start a new run"
+        raise InvalidRequest(message)
+
+
+def difference(header: Header, here: Environment, tool: str, key: str) -> str | None:
+    """Return the first thing that was another when a record was begun, None if it may be gone on with."""
+    begun = header.environment
     pairs: list[tuple[str, str | None, str | None]] = [
         ("chipbench", header.tool, tool),
         ("device", header.device.key, key),
@@ -176,8 +198,8 @@ def _check_same(path: Path, header: Header, backend: Backend, tool: str) -> None
     pairs += [(name, begun.flagged.get(name), here.flagged.get(name)) for name in names]
     for name, old, new in pairs:
         if old != new:
-            message = f"{path}: cannot be resumed: {name} was {old or 'not set'} and is {new or 'not set'}; "
-            raise InvalidRequest(message + "restore that, or start a new run")
+            return f"{name} was {old or 'not set'} and is {new or 'not set'}"
+    return None
 
 
 def _measure_all(
@@ -191,20 +213,11 @@ def _measure_all(
     readings = [reduce(measurement) for measurement in done]
     finished = {measurement.cell for measurement in done}
     stopped_by: StoppedBy | None = None
+    append = _nowhere if writer is None else writer.append
     try:
-        for number, cell in enumerate(header.plan.cells, start=1):
-            if cell in finished:
-                continue
-            longest = header.policy.longest_s(cell.regime, cold=len(readings) == len(done))
-            on_event(CellStarted(number, len(header.plan.cells), cell, longest))
-            save = _Saving(writer, cell)
-            measurement = _measure_cell(backend, cell, header.policy, on_event, save.some)
-            save.rest(measurement)
+        for measurement in measured(backend, header, finished, append, on_event):
             readings.append(reduce(measurement))
             on_event(CellDone(readings[-1]))
-        if writer is not None:
-            seconds = round(monotonic() - started, 3)
-            writer.append(Footer(ended=now(), measurements=len(readings), seconds=seconds))
     except (ChipbenchError, KeyboardInterrupt) as reason:
         stopped_by = reason
     path = writer.path if writer is not None else None
@@ -214,23 +227,44 @@ def _measure_all(
     return Outcome(header, tuple(readings), path, monotonic() - started, stopped_by)
 
 
-class _Saving:
-    """What of one cell is in the record already; with no writer, nothing is."""
+def _nowhere(_line: Line) -> None:
+    """Keep nothing."""
 
-    def __init__(self, writer: RecordWriter | None, cell: Cell) -> None:
-        self._writer, self._cell, self._count = writer, cell, 0
+
+def measured(
+    backend: Backend, header: Header, done: Collection[Cell], append: Callable[[Line], None], on_event: OnEvent
+) -> Iterator[Measurement]:
+    """Measure the cells of the header's plan that are not `done`, and yield each when it is kept.
+
+    `append` keeps a line of the record; after the last cell it gets the footer. Raises what ends the run early.
+    """
+    started = monotonic()
+    cells = header.plan.cells
+    left = [(number, cell) for number, cell in enumerate(cells, start=1) if cell not in done]
+    for number, cell in left:
+        longest = header.policy.longest_s(cell.regime, cold=(number, cell) == left[0])
+        on_event(CellStarted(number, len(cells), cell, longest))
+        save = _Saving(append, cell)
+        measurement = _measure_cell(backend, cell, header.policy, on_event, save.some)
+        save.rest(measurement)
+        yield measurement
+    append(Footer(ended=now(), measurements=len(cells), seconds=round(monotonic() - started, 3)))
+
+
+class _Saving:
+    """What of one cell is in the record already."""
+
+    def __init__(self, append: Callable[[Line], None], cell: Cell) -> None:
+        self._append, self._cell, self._count = append, cell, 0
 
     def some(self, samples: Samples) -> None:
         """Append samples of a cell that is still running."""
-        if self._writer is not None:
-            self._writer.append(Chunk(cell=self._cell, samples=samples))
-            self._count += len(samples.seconds_per_call)
+        self._append(Chunk(cell=self._cell, samples=samples))
+        self._count += len(samples.seconds_per_call)
 
     def rest(self, measurement: Measurement) -> None:
         """Append the measurement, with the samples that are not there yet."""
-        if self._writer is not None:
-            unsaved = measurement.samples.after(self._count)
-            self._writer.append(msgspec.structs.replace(measurement, samples=unsaved))
+        self._append(msgspec.structs.replace(measurement, samples=measurement.samples.after(self._count)))
 
 
 def _measure_cell(

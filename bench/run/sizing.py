@@ -49,6 +49,10 @@ class Sizer:
         free = self._backend.bytes_free()
         return free is None or self._backend.bytes_needed(cell) <= free
 
+    def suits(self, cell: Cell) -> bool:
+        """Whether the backend can measure a cell as large as it is."""
+        return self.fits(cell) and self._backend.misfit(cell) is None
+
     def check(self, cells: Sequence[Cell]) -> None:
         """Raise InvalidRequest for a cell that the backend cannot measure, or whose operands do not fit."""
         for cell in cells:

@@ -10,5 +10,6 @@ WORKLOADS: Final = MappingProxyType(
         "skinny": "products of 1 to 8192 rows",
         "stream": "copy and triad through memory",
         "llm": "the products of a model",
+        "p2p": "copies to the other GPUs of this machine",
     }
 )

@@ -14,6 +14,8 @@ Load = Literal["alone", "together"]
 # Operations that move numbers and compute next to nothing, and how many arrays a call reads and writes.
 STREAMS: Final = MappingProxyType({"copy": 2, "triad": 3})
 BANDWIDTH: Final = ("memory_bandwidth",)
+PEER_COPY: Final = "peer_copy"  # what moves numbers to another device
+LINK: Final = ("nvlink",)  # published as the total of both ways
 
 # Order-independent and without white space: the same cell always gives the same bytes.
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
@@ -33,7 +35,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 # What a cell is of unless something else was asked for; only what is not so is told of it.
-USUAL: Final = MappingProxyType({"data": "normal", "regime": "steady"})
+USUAL: Final = MappingProxyType({"data": "normal", "regime": "steady", "load": "alone"})
 ShapeClass = Literal["small", "medium", "large"]
 # Octaves around 2048: rates of larger products hardly grow any more.
 MEDIUM, LARGE = 1448, 2896
@@ -54,7 +56,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     whether calls rotate over operands that do not fit the cache or stay on one set; `load` whether other
     devices of the machine are busy; `peer` is the other device of a peer copy, by the index that it has beside
     this one, and `ways` 1 if it is only written to, 2 if it writes back at the same time. A product has a `shape`;
-    a copy and a triad have `elements`, the numbers in each of their arrays.
+    a copy, a triad and a peer copy have `elements`, the numbers in each of their arrays.
     """
 
     operation: str
@@ -95,12 +97,26 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def label(self) -> str:
-        """What people call this cell: 'fp32 1024³', with its data and regime where they are not the usual ones."""
-        told = {"data": self.data, "regime": self.regime}
-        unusual = [text for name, text in told.items() if text not in {None, USUAL[name]}]
-        more = f" ({', '.join(map(str, unusual))})" if unusual else ""
-        name = self.operation if self.operation in STREAMS else self.dtype_label
-        return " ".join(part for part in (name, self.size_text) if part) + more
+        """What people call this cell: 'fp32 1024³', with what of its data, regime and load is not the usual.
+
+        A peer copy is 'peer_copy 537 MB to 3', or 'with 3' if that one writes back at the same time.
+        """
+        unusual = [
+            str(text) for name, usual in USUAL.items() if (text := getattr(self, name)) not in {None, usual}
+        ]
+        more = f" ({', '.join(unusual)})" if unusual else ""
+        name = self.operation if self.is_transfer else self.dtype_label
+        return " ".join(part for part in (name, self.size_text, self.peer_text) if part) + more
+
+    @property
+    def is_transfer(self) -> bool:
+        """Whether it moves bytes and computes next to nothing: its rate is one of bytes."""
+        return self.operation in STREAMS or self.operation == PEER_COPY
+
+    @property
+    def peer_text(self) -> str:
+        """Which device it writes 'to', or exchanges data 'with'; nothing for what needs no other device."""
+        return "" if self.peer is None else f"{'with' if self.ways == 2 else 'to'} {self.peer}"
 
     @property
     def size_text(self) -> str:
@@ -118,33 +134,42 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def work(self) -> int:
-        """What a call does, in the unit that its rate counts: operations, or bytes moved of a copy or triad."""
-        return self.bytes_moved if self.operation in STREAMS else self.flop
+        """What a call does, in the unit that its rate counts: operations, or bytes of what computes nothing."""
+        return self.bytes_moved if self.is_transfer else self.flop
 
     @property
     def rate_unit(self) -> str | None:
         """The base unit of its rate: `flop_per_s`, `op_per_s` or `byte_per_s`; None if it has none."""
-        if self.operation in STREAMS:
+        if self.is_transfer:
             return "byte_per_s"
         return self.dtype.rate_unit if self.dtype else None
 
     @property
     def rate_label(self) -> str:
         """The unit of its rate as tables print it."""
-        return "B/s" if self.operation in STREAMS else self.dtype.rate_label if self.dtype else "OP/s"
+        return "B/s" if self.is_transfer else self.dtype.rate_label if self.dtype else "OP/s"
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The published figures that its rate is held against: the first that a chip's file gives counts."""
+        """The published figures that its rate is held against: the first that a chip's file gives counts.
+
+        A copy to a peer in one direction has none: what is published of a link is the total of both.
+        """
         if self.operation in STREAMS:
             return BANDWIDTH
+        if self.operation == PEER_COPY:
+            return LINK if self.ways == 2 else ()
         return self.dtype.figures if self.dtype else ()
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes of one call if each input is read once and the output written once, reads and writes together."""
-        if self.operation in STREAMS:
-            return int(STREAMS[self.operation] * (self.elements or 0) * STORED_BYTES.get(self.input or "", 0.0))
+        """Bytes of one call if each input is read once and the output written once, reads and writes together.
+
+        Of a copy to a peer those that cross the link, each once, in as many directions as it has.
+        """
+        if self.is_transfer:
+            arrays = (self.ways or 1) if self.operation == PEER_COPY else STREAMS[self.operation]
+            return int(arrays * (self.elements or 0) * STORED_BYTES.get(self.input or "", 0.0))
         if self.operation != "matmul" or self.shape is None:
             return 0
         shape = self.shape

@@ -29,6 +29,9 @@ extern "C" __global__ void chipbench_clock(unsigned long long *seen, unsigned in
 }
 """
 _DEVICE_TO_DEVICE: Final = 3  # cudaMemcpyKind
+# Of cudaDeviceEnablePeerAccess: that it is so already; that it is not supported, or of too many devices at once.
+_ENABLED_ALREADY: Final = 704
+_NO_ACCESS: Final = (217, 711)
 _SLOTS: Final = 1024  # more multiprocessors than any chip has
 # Statuses of CUDA's runtime and driver, which agree on these, and of cuBLAS.
 _OUT_OF_MEMORY: Final = 2
@@ -60,6 +63,10 @@ class CupyRuntime:
     before and one after the timed work, outside the events; None where it cannot be had. On an H200 both found all
     132 multiprocessors, and of 143 blocks cycles per call stayed within 0.7 % while seconds moved by 18 %. In most
     tensor-core formats the clock so counted is 8 to 10 % below what NVML shows, in FP32 and FP64 within 1 %.
+
+    Not confirmed on a device: everything about a second GPU (`beside` and what follows it). By CUDA's programming
+    guide a copy may be issued to a stream of any device, a stream may wait for an event of another device, and an
+    event is recorded on a stream of its own device only.
     """
 
     def __init__(self, index: int = 0) -> None:
@@ -73,6 +80,11 @@ class CupyRuntime:
             self.properties: dict[str, Any] = cupy.cuda.runtime.getDeviceProperties(index)
             self.bus_id = normal_bus_id(str(self._device.pci_bus_id))
             self._clock = self._clock_reader()
+
+    @property
+    def ordinal(self) -> int:
+        """What CUDA programs call this GPU."""
+        return int(self._device.id)
 
     @property
     def has_clock(self) -> bool:
@@ -150,6 +162,52 @@ class CupyRuntime:
             self.pointer(target), self.pointer(source), source.nbytes, _DEVICE_TO_DEVICE, self.stream
         )
 
+    def beside(self, ordinal: int) -> "CupyRuntime":
+        """Return another GPU, by what CUDA programs call it; this one stays the current one."""
+        try:
+            return CupyRuntime(ordinal)
+        finally:
+            self._device.use()
+
+    def reaches(self, peer: "CupyRuntime") -> bool:
+        """Let this GPU access the other's memory by itself from now on; return False where it cannot."""
+        runtime = self.xp.cuda.runtime
+        with self.current():
+            if not runtime.deviceCanAccessPeer(self.ordinal, peer.ordinal):
+                return False
+            try:
+                runtime.deviceEnablePeerAccess(peer.ordinal)
+            except runtime.CUDARuntimeError as error:
+                if error.status in _NO_ACCESS:
+                    return False
+                if error.status != _ENABLED_ALREADY:
+                    raise
+        return True
+
+    def send(self, peer: "CupyRuntime", target: Any, source: Any) -> None:  # noqa: ANN401 - arrays of CuPy
+        """Enqueue, on this GPU's stream, the driver's own copy of an array here to one of its size over there."""
+        self.xp.cuda.runtime.memcpyPeerAsync(
+            self.pointer(target), peer.ordinal, self.pointer(source), self.ordinal, source.nbytes, self.stream
+        )
+
+    def event(self) -> Any:  # noqa: ANN401 - an event of CuPy
+        """Return what can mark a place in this GPU's stream."""
+        with self.current():
+            return self.xp.cuda.Event(disable_timing=True)
+
+    def mark(self, event: Any) -> None:  # noqa: ANN401 - an event of CuPy
+        """Let an event of this GPU come when all is done that was enqueued here so far."""
+        event.record(self._stream)
+
+    def wait(self, event: Any) -> None:  # noqa: ANN401 - an event of CuPy
+        """Let what is enqueued here from now on begin only when an event, of whichever GPU, has come."""
+        self._stream.wait_event(event)
+
+    def fetched(self, array: Any) -> Any:  # noqa: ANN401 - an array of CuPy, and one of NumPy
+        """Return a copy, in the host's memory, of an array in this GPU's."""
+        with self.current():
+            return self.xp.asnumpy(array)
+
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         """Return what launches, as one CUDA graph, all that `enqueue` launches on this stream.
 
@@ -173,7 +231,7 @@ class CupyRuntime:
 
     def memory(self) -> tuple[int, int]:
         """Return the device's free and total bytes, after giving back what CuPy holds unused."""
-        with self.explained():
+        with self.explained(), self._device:  # the pool gives back what is on the current device
             self.xp.get_default_memory_pool().free_all_blocks()
             free, total = self._device.mem_info
         return int(free), int(total)

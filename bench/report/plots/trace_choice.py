@@ -12,7 +12,7 @@ from bench.records.record import reduce
 from bench.report.columns import by_library
 from bench.report.view import few
 from bench.report.wording import failure
-from bench.workloads.base import STREAMS, Cell
+from bench.workloads.base import Cell
 
 _LISTED: Final = 6
 
@@ -49,7 +49,7 @@ def no_rate(failed: Sequence[Measurement]) -> RecordError:
 
 
 def _fits(cell: Cell, dtype: str | None, label: str | None) -> bool:
-    if dtype is not None and (cell.dtype_name != dtype or cell.operation in STREAMS):
+    if dtype is not None and (cell.dtype_name != dtype or cell.is_transfer):
         return False
     words = _asked(label or "", cell)
     return label is None or (bool(words) and words <= _words(f"{cell.label} {cell.library}"))

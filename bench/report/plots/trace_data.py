@@ -22,7 +22,7 @@ from bench.report.plots.trace_title import power_limit, title_of
 from bench.report.view import percent, significant
 from bench.report.wording import sentence
 from bench.units import PREFIXES, format_si
-from bench.workloads.base import STREAMS, Cell
+from bench.workloads.base import Cell
 
 Mark = Literal["median", "published", "limit"]
 _ROW: Final = 0.36  # inches of height that a label takes
@@ -146,7 +146,7 @@ def _lines(series: _Series, header: Header, cell: Cell, rate: Estimate, chip: Ch
     yield _median(series, middle, rate)
     if series.name == "rate" and chip is not None:
         peak = published_peak(chip, cell.figures)
-        what = "bandwidth" if cell.operation in STREAMS else "dense peak"
+        what = "bandwidth" if cell.is_transfer else "dense peak"
         if peak is not None:
             name = f"published {what} {rate_text(peak.rate, series.unit)}"
             yield Line("published", peak.rate, name, _share(middle, peak.rate))

@@ -17,7 +17,7 @@ from bench.report.plots.layout import shortened
 from bench.report.plots.names import LONG, bound, format_text
 from bench.report.view import percent
 from bench.units import format_si
-from bench.workloads.base import STREAMS, Cell
+from bench.workloads.base import Cell
 
 _DATA: Final = MappingProxyType({"zeros": " of zeros", "constant": " of constant data"})
 _MOVED: Final = 0.03  # a clock that differs by less has stayed
@@ -56,8 +56,9 @@ def _named(cell: Cell) -> str:
     name = format_text(cell.dtype) if cell.dtype else cell.dtype_name.upper()
     fast = ", summed fast," if cell.fast_accumulate else ""
     text = f"{name} {cell.size_text}{fast}"
-    if cell.operation in STREAMS:
-        text = f"{cell.operation.capitalize()} of {cell.size_text} arrays"
+    if cell.is_transfer:
+        peer = f" {cell.peer_text}" if cell.peer_text else ""
+        text = f"{cell.operation.replace('_', ' ').capitalize()} of {cell.size_text} arrays{peer}"
     return f"{text}{_DATA.get(cell.data or '', '')}{' in bursts' if cell.regime == BURST else ''}"
 
 
