@@ -21,6 +21,7 @@ from bench.workloads import WORKLOADS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GOLDEN = ROOT / "tests" / "golden"
 RECORD = Path(__file__).parent / "data" / "readme.jsonl"
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 DRAWN = re.findall(r"^    chipbench (plot .+ results/plots/.+)$", README, re.MULTILINE)
@@ -87,10 +88,32 @@ def test_the_run_that_it_shows_is_the_record_in_the_test_data() -> None:
 
 
 def test_lines_that_it_takes_from_an_answer_stand_there(results: Path) -> None:
-    found = re.findall(r"<!-- lines of: (.+) -->\n```\n(.+?)\n```", README, re.DOTALL)
+    found = re.findall(r"<!-- lines of: (.+?) -->\n```\n(.+?)\n```", README, re.DOTALL)
     assert found
     for command, lines in found:
         assert lines in _invoke(command, results)
+
+
+def test_lines_that_it_takes_from_the_test_data_stand_there() -> None:
+    found = re.findall(r"<!-- lines of the test data: (.+?) -->\n```\n(.+?)\n```", README, re.DOTALL)
+    assert found
+    for name, lines in found:
+        assert lines in (GOLDEN / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "command",
+    re.findall(
+        r"^ +(?:srun .*|mpirun -n \d+ )?(?:bash -c ')?chipbench (run|results merge)(.*?)'?(?: +#.*)?$",
+        README[README.index("## Many GPUs") : README.index("## Comparing")],
+        re.MULTILINE,
+    ),
+)
+def test_the_commands_for_many_gpus_have_these_options(command: tuple[str, str]) -> None:
+    name, options = command
+    words = [*name.split(), *shlex.split(options.replace("$SLURM_LOCALID", "0"))]
+    assert CliRunner().invoke(main, [*words, "--help"]).exit_code == 0
+    assert CliRunner().invoke(main, [*words, "--no-such", "--help"]).exit_code == 2
 
 
 def test_its_command_list_is_that_of_the_help() -> None:

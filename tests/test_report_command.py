@@ -101,6 +101,7 @@ class TestBare:
         }  # fmt: skip
 
 
+@pytest.mark.slow
 class TestChips:
     def test_the_first_is_the_one_in_question(self) -> None:
         document = reported("--chip", "h800", "--chip", "h100")
@@ -134,6 +135,7 @@ class TestChips:
         assert "unknown chip 'h21'; did you mean" in answer.error
 
 
+@pytest.mark.slow
 class TestMeasured:
     def test_a_known_chip_stands_beside_its_sheet_and_others(self, folder: Path) -> None:
         memory = stream.cells(["copy"], 1 << 28, library="kernel")

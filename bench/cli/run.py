@@ -57,7 +57,7 @@ _DEFAULT_RESULTS: Final = Path("results")
     "--elements",
     type=Size(),
     metavar="N",
-    help="FP32 numbers in each array of workload stream; far above a cache.",
+    help="FP32 numbers in each array of workload stream or p2p; far above a cache.",
 )
 @click.option(
     "--dtype", "dtypes", multiple=True, type=click.Choice(list(DTYPES)), help="Number format; repeatable."
