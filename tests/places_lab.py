@@ -56,6 +56,8 @@ class Site:
         self.most_at_once = 0
         self.stopped: list[int] = []
         self.closed = False
+        self.hang: dict[str, int] = {}
+        self.on_idle: Callable[[], None] = lambda: None
         self.faults: dict[str, Callable[[list[bytes]], str | None]] = {}
         self._messages: deque[Message] = deque()
         self._here = ""
@@ -92,8 +94,10 @@ class Site:
         error = fault(lines) if fault else None
         self.running[number] = place
         self.most_at_once = max(self.most_at_once, len(self.running))
-        self._messages += [Answered(number, line) for line in lines]
-        self._messages.append(Ended(number, error))
+        hangs = self.hang.get(place) if isinstance(self.started[-1][1], member.Measure) else None
+        self._messages += [Answered(number, line) for line in lines[:hangs]]
+        if hangs is None:
+            self._messages.append(Ended(number, error))
 
     @contextmanager
     def _at(self, place: str) -> Any:  # noqa: ANN401
@@ -102,6 +106,7 @@ class Site:
 
     def next(self, seconds: float) -> Message | None:
         if not self._messages:
+            self.on_idle()
             return None
         message = self._messages.popleft()
         if isinstance(message, Ended):
@@ -110,6 +115,7 @@ class Site:
 
     def stop(self, number: int) -> None:
         self.stopped.append(number)
+        self._messages.append(Ended(number, "it was stopped"))
 
     def close(self) -> None:
         self.closed = True

@@ -180,6 +180,26 @@ class TestLost:
         assert complete(collected) == [True] * 6
         assert site.jobs(member.Measure).count("d") == 2
 
+    def test_one_that_hangs_is_given_up_in_the_end(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its place is there, and says nothing; no clock is waited for."""
+        clock = Clock()
+        monkeypatch.setattr(collecting, "monotonic", clock)
+        hung = {"b": 2}
+        site.hang = hung
+
+        def silence() -> None:
+            clock.now += 60.0
+
+        site.on_idle = silence
+        collected, _ = run(site, tmp_path)
+        (said,) = [error for error in errors(collected) if error is not None]
+        assert said.startswith("it said nothing for ")
+        assert complete(collected) == [True, False, True]
+        assert len(read_lines(collected[1].path).measurements) == 2
+        assert len(site.stopped) == 1
+
 
 def _other_cell(lines: list[bytes]) -> None:
     lines[1] = encode_line(measurement(cell(999)))

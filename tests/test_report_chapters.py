@@ -153,6 +153,7 @@ def chapter(of: Report, name: str) -> Chapter:
     return next(one for one in of.chapters if one.name == name)
 
 
+@pytest.mark.slow
 class TestWhole:
     def test_two_boards_of_one_chip_are_told_apart_in_every_chapter(self, folder: Path) -> None:
         for key in ("k1", "k2"):

@@ -114,6 +114,13 @@ def test_without_a_gpu_all_of_them_are_none(machine: Machine, monkeypatch: pytes
     assert not machine.results.exists() or not [*machine.results.rglob("*.jsonl")]
 
 
+def test_an_index_that_is_not_here_is_refused_before_anything_is_measured(machine: Machine) -> None:
+    answer = machine.run("--gpu", "0", "--gpu", "7")
+    assert answer.code == 2
+    assert answer.error == "chipbench: no GPU 7 here that CUDA programs see; there are: 0, 2, 3"
+    assert machine.started == []
+
+
 CONTRADICTIONS: Mapping[str, str] = {
     "--gpu all --gpu 1": "--gpu all takes every GPU",
     "--gpu all --scheduler tcp://h:1": "--gpu and --scheduler contradict each other",

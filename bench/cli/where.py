@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from bench.cli.parameters import ALL, GpuIndex
-from bench.errors import BackendUnavailable
+from bench.errors import BackendUnavailable, InvalidRequest
 
 if TYPE_CHECKING:
     from bench.run.engine import Engine
@@ -128,7 +128,7 @@ class Where:
             return
         from bench.run.local import LocalEngine  # noqa: PLC0415 - only where asked for
 
-        indices = [int(gpu) for gpu in self._gpus if gpu != ALL] or ([] if spare else self._all())
+        indices = [] if spare else self._indices()
         places: dict[str, int | None] = {f"gpu {index}": index for index in indices} or dict.fromkeys(spare)
         local = LocalEngine(list(places))
         try:
@@ -136,13 +136,19 @@ class Where:
         finally:
             local.close()
 
-    @staticmethod
-    def _all() -> list[int]:
+    def _indices(self) -> list[int]:
+        """Return the GPUs that are chosen. Raises InvalidRequest for one that is not here."""
         found = _visible()
         if not found:
             message = "no GPU here that CUDA programs see; 'chipbench devices' says what is"
             raise BackendUnavailable(message)
-        return found
+        chosen = [int(gpu) for gpu in self._gpus if gpu != ALL]
+        for index in chosen:
+            if index not in found:
+                there = ", ".join(map(str, found))
+                message = f"no GPU {index} here that CUDA programs see; there are: {there}"
+                raise InvalidRequest(message)
+        return chosen or found
 
     def _cluster(self) -> "Cluster":
         from bench.run.fleet import Cluster, Tls  # noqa: PLC0415 - only where asked for

@@ -134,7 +134,8 @@ def _next(presence: Presence) -> Iterator[str]:
     elif presence.mismatch:
         yield presence.mismatch
     elif any(present.fit for present in presence.gpus):
-        yield "next: chipbench run"
+        seen = {present.gpu.index for present in presence.gpus if present.gpu.cuda_index is not None}
+        yield f"next: chipbench run{' --gpu all' if len(seen) > 1 else ''}"
 
 
 def _record(present: Present) -> dict[str, Any]:

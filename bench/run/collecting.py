@@ -24,6 +24,9 @@ _TICK_S: Final = 0.5
 _TRIES: Final = 2
 _SPARE_FILES: Final = 64
 _GONE: Final = "its place is gone"
+# A cell takes some seconds, and its calls may be slow; a device that hangs says nothing for ever.
+_SILENT_S: Final = 10 * 60.0
+_SILENT_TIMES: Final = 10
 _BROKE_OFF: Final = "it ended before its last cell"
 _STOPPED: Final = "it was stopped"
 
@@ -60,6 +63,7 @@ class Part:
         self.header, self.writer = begun.header, writer
         self.held = Assembly(writer.path, begun.header, done)
         self.tries, self.lines = 0, 1
+        self.heard = 0.0
         self.error: str | None = None
         self.failed: str | None = None
         self.over = False
@@ -70,6 +74,13 @@ class Part:
         resumed = self._resumed or self.tries > 0
         self.tries += 1
         return encoded(Measure(header=self.header, key=key.decode(), done=tuple(self.held.done), resumed=resumed))
+
+    @property
+    def patience_s(self) -> float:
+        """How long its device may say nothing: many times what its longest cell should take."""
+        policy = self.header.policy
+        longest = max(policy.longest_s(cell.regime, cold=True) for cell in self.header.plan.cells)
+        return _SILENT_S + _SILENT_TIMES * longest
 
     def take(self, raw: bytes) -> bool:
         """Keep a line, and tell whether it ends a cell. Raises RecordError if it can be no line of this record."""
@@ -181,6 +192,7 @@ class _Collector:
                 if message is not None:
                     self._handle(message)
                     on_progress(self._progress())
+                self._look_after_silent()
                 self._look_after_lost()
         except (ChipbenchError, KeyboardInterrupt) as reason:
             stopped_by = reason
@@ -207,7 +219,7 @@ class _Collector:
             self._running[number] = part
             places.add(part.place)
             hosts.add(part.header.device.host_key)
-            part.failed = None
+            part.failed, part.heard = None, monotonic()
             self._engine.start(part.place, number, part.job(self._key))
         self._waiting = waiting
 
@@ -228,6 +240,7 @@ class _Collector:
     def _answered(self, message: Answered, part: Part) -> None:
         if part.over:
             return
+        part.heard = self._heard
         try:
             self._cells += part.take(message.line)
         except RecordError as error:
@@ -248,6 +261,14 @@ class _Collector:
             self._waiting.append(part)
             if part.place not in self._engine.places():
                 part.place = None
+
+    def _look_after_silent(self) -> None:
+        """Give up what hangs: its place is alive, and nothing comes."""
+        now = monotonic()
+        for number, part in self._running.items():
+            if not part.over and now - part.heard > part.patience_s:
+                part.finish(f"it said nothing for {part.patience_s / 60:.0f} minutes; does its device hang?")
+                self._engine.stop(number)
 
     def _look_after_lost(self) -> None:
         """Ask new places for devices that were lost; give those up that do not come back in time."""
