@@ -53,7 +53,7 @@ class Opened:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ordinals: list[int] = []
         self.own: list[Where] = []
-        monkeypatch.setattr(cuda.env, "cuda_driver_version", lambda: 13000)
+        monkeypatch.setattr("bench.devices.environment.cuda_driver_version", lambda: 13000)
         monkeypatch.setattr(cuda, "lacking", lambda _driver: None)
         monkeypatch.setattr(cuda, "_cuda_of_cupy", lambda _driver: 13000)
         monkeypatch.setattr(cuda, "inventory", lambda: MACHINE)
