@@ -38,7 +38,8 @@ def write_gpu(
     failed: Sequence[Cell] = (),
     watts: float = 690.0,
     celsius: float = 61.0,
-    reasons: Mapping[str, float] = {},
+    reasons: Mapping[str, float] | None = {},
+    memory_clock: float | None = None,
     algorithm: Mapping[str, str | int] = {},
     settings: Mapping[str, str] = {},
     versions: Mapping[str, str] = {},
@@ -54,7 +55,7 @@ def write_gpu(
     """Write the records of one GPU, called like 'a3': number 3 of host a; one a process.
 
     Its calls take `slow` times as long as usual, and its clock is `clock` times the usual one. `run` tells apart,
-    and orders, runs of one GPU.
+    and orders, runs of one GPU. `reasons` are None of a GPU that does not tell what held it back.
     """
     host, number = name[0], int(name[1:])
     own = random.Random(f"{name} of the fleet")
@@ -104,7 +105,8 @@ def write_gpu(
                         seconds=1.5,
                         power_w=Spread(least=watts - 5, median=watts, most=watts + 5),
                         temperature_c=Spread(least=celsius - 3, median=celsius, most=celsius + 1),
-                        event_reasons={**reasons},
+                        memory_clock_hz=_steady(memory_clock),
+                        event_reasons=None if reasons is None else {**reasons},
                     ),
                     warnings=tuple(Caveat(code=code, values={"enqueue_s": 1.0, "call_s": 1.0}) for code in codes),
                 )
@@ -115,6 +117,10 @@ def write_gpu(
         path.write_bytes(b"".join([encode_line(head), *map(encode_line, lines), *last]))
         made.append(path)
     return made
+
+
+def _steady(value: float | None) -> Spread | None:
+    return None if value is None else Spread(least=value, median=value, most=value)
 
 
 def _device(host: str, number: int) -> Device:

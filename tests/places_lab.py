@@ -58,6 +58,8 @@ class Site:
         self.closed = False
         self.hang: dict[str, int] = {}
         self.on_idle: Callable[[], None] = lambda: None
+        self.on_message: Callable[[], None] = lambda: None
+        self.silent: set[str] = set()
         self.faults: dict[str, Callable[[list[bytes]], str | None]] = {}
         self._messages: deque[Message] = deque()
         self._here = ""
@@ -94,6 +96,8 @@ class Site:
         error = fault(lines) if fault else None
         self.running[number] = place
         self.most_at_once = max(self.most_at_once, len(self.running))
+        if place in self.silent:
+            return
         hangs = self.hang.get(place) if isinstance(self.started[-1][1], member.Measure) else None
         self._messages += [Answered(number, line) for line in lines[:hangs]]
         if hangs is None:
@@ -108,6 +112,7 @@ class Site:
         if not self._messages:
             self.on_idle()
             return None
+        self.on_message()
         message = self._messages.popleft()
         if isinstance(message, Ended):
             self.running.pop(message.number, None)

@@ -10,8 +10,8 @@ import pytest
 from distributed.security import Security
 
 from bench.errors import BackendUnavailable, InvalidRequest
-from bench.run import fleet
-from bench.run.fleet import Tls, connected
+from bench.run.fleet import connecting
+from bench.run.fleet.connecting import Tls, connected
 from bench.version import VERSION
 from tests.cluster_lab import SIZES, SMALL, Client, Cluster, is_whole, until
 
@@ -174,20 +174,20 @@ class TestTls:
             )  # fmt: skip
             run.ends(0)
             assert [is_whole(one) for one in run.records()] == [True]
-            monkeypatch.setattr(fleet, "_ANSWER_S", 3.0)
+            monkeypatch.setattr(connecting, "ANSWER_S", 3.0)
             files = [pems[f"theirs {name}"] for name in ("tls_ca_file", "tls_client_cert", "tls_client_key")]
             with pytest.raises(BackendUnavailable, match=r"no Dask scheduler answers at tls://.*wants TLS"):
-                connected(fleet.Cluster(address=cluster.address, tls=Tls(*files))).__enter__()
+                connected(connecting.Cluster(address=cluster.address, tls=Tls(*files))).__enter__()
             plain = cluster.address.replace("tls://", "tcp://")
             with pytest.raises(BackendUnavailable, match="no Dask scheduler answers at tcp://"):
-                connected(fleet.Cluster(address=plain)).__enter__()
+                connected(connecting.Cluster(address=plain)).__enter__()
         finally:
             cluster.close()
 
     def test_a_certificate_that_is_no_file_is_said(self, tmp_path: Path) -> None:
         files = Tls(tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
         with pytest.raises(InvalidRequest, match="ca: no such file"):
-            connected(fleet.Cluster(address="tls://127.0.0.1:1", tls=files)).__enter__()
+            connected(connecting.Cluster(address="tls://127.0.0.1:1", tls=files)).__enter__()
 
 
 def test_a_scheduler_without_workers_is_waited_for_and_named(cluster: Cluster) -> None:
@@ -202,8 +202,8 @@ def test_a_scheduler_without_workers_is_waited_for_and_named(cluster: Cluster) -
 
 
 def test_no_scheduler_is_said_in_one_line_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "_ANSWER_S", 1.0)
+    monkeypatch.setattr(connecting, "ANSWER_S", 1.0)
     started = time.monotonic()
     with pytest.raises(BackendUnavailable, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1 within 1 s"):
-        connected(fleet.Cluster(address="127.0.0.1:1")).__enter__()
+        connected(connecting.Cluster(address="127.0.0.1:1")).__enter__()
     assert time.monotonic() - started < 20

@@ -136,15 +136,17 @@ class TestOutliers:
 
     def test_a_limit_is_the_larger_of_chance_and_runs(self) -> None:
         assert limit_of(0.01, "gpu", 1) == pytest.approx(0.03)
-        assert limit_of(0.01, "gpu", 3) == pytest.approx(math.expm1(0.01))
+        assert limit_of(0.02, "gpu", 3) == pytest.approx(math.expm1(0.02))
+        assert limit_of(0.002, "gpu", 3) > 15e6 / 1.98e9  # a step of the clock
         assert limit_of(0.0, "cpu", 3) == pytest.approx(0.05)
 
     @pytest.mark.parametrize(
         ("value", "lo", "hi", "verdict"),
-        [(1.0, 0.9, 1.1, "in line"), (1.2, 1.06, 1.3, "faster"), (1.2, 1.04, 1.3, "can't tell"),
+        [(1.0, 0.91, 1.1, "in line"), (1.0, 0.9, 1.1, "can't tell"), (1.0, 0.95, 1.11, "can't tell"),
+         (1.2, 1.06, 1.3, "faster"), (1.2, 1.04, 1.3, "can't tell"),
          (0.9, 0.85, 0.951, "slower"), (0.9, 0.85, 0.96, "can't tell")],
     )  # fmt: skip
-    def test_only_a_whole_interval_beyond_the_limit_is_told(
+    def test_only_a_whole_interval_beyond_the_limit_is_an_outlier_and_only_one_within_twice_it_is_in_line(
         self, value: float, lo: float, hi: float, verdict: str
     ) -> None:
         assert standing_at(value, Interval(lo, hi), 0.05) == verdict

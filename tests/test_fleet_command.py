@@ -139,11 +139,13 @@ class TestFormats:
         write_nodes(Path("r"), "a", 9, but=but, cells=(BF16,))
         answer = chipbench("compare", "r", "--fleet", "--fail-on", "outlier", "--format", "junit")
         suites = ET.fromstring(answer.out)
-        assert [suites.get(name) for name in ("tests", "failures", "skipped")] == ["9", "1", "2"]
-        (failure,) = suites.iter("failure")
-        assert str(failure.get("message")).startswith("slower -16.")
+        assert [suites.get(name) for name in ("tests", "failures", "skipped")] == ["9", "2", "1"]
+        slower, wrong = (str(failure.get("message")) for failure in suites.iter("failure"))
+        assert slower.startswith("slower -16.")
+        assert wrong.startswith("failed: wrong result")
         assert answer.code == 6
-        assert "without a verdict: 2" in answer.err
+        assert "bf16 8192³: GPU 2 of a0a0a0a0 failed" in answer.err
+        assert "without a verdict: 1" in answer.err
 
 
 class TestGate:
@@ -225,12 +227,19 @@ def texts() -> Iterator[tuple[Sign, str]]:
         Sign("cycles", {**clocks, "cycles": -0.1}),
         "not the clock (1.200 GHz, most 1.500 GHz): it takes 10 % fewer",
     )
+    yield (
+        Sign("clock_beyond", {**clocks, "clock": -0.2, "cycles": -0.1}),
+        "its clock fell by more than its rate: 1.200 GHz, most 1.500 GHz, and it takes 10 % fewer cycles",
+    )
+    yield Sign("clock_beyond", {**clocks, "clock": 0.2, "cycles": 0.1}), "its clock rose by more than its rate"
+    no_clock = Sign("warned", {"warning": "no_clock"}, weak=True)
+    yield no_clock, "its clock could not be counted; nothing recorded explains it"
     yield Sign("clock_moved", clocks), "its clock was 1.200 GHz, most 1.500 GHz"
     yield Sign("memory_clock", clocks), "its memory's clock was 1.200 GHz"
     yield Sign("named", {"name": "driver", "this": "570", "usual": "580"}), "driver 570, most have 580"
     yield (
         Sign("named", {"name": "application_clock_hz", "this": "1.2e9", "usual": "not set"}),
-        "application clock 1.20 GHz, not set on most",
+        "application clock 1.20 GHz, most lack it",
     )
     yield (
         Sign("held_back", {"reason": "bit_12", "share": 0.5, "usual": 0.1}),

@@ -9,7 +9,8 @@ import pytest
 
 from bench.analysis.estimates import Estimate
 from bench.analysis.fleet import _group
-from bench.analysis.fleet_units import Entry, Facts, Surroundings, Unit
+from bench.analysis.fleet_names import Unit
+from bench.analysis.fleet_units import Entry, Facts, Surroundings
 from bench.stats import FEWEST, Interval, at_share, outlier_limit, robust
 from tests.support import cell
 

@@ -213,7 +213,7 @@ class TestSections:
     def test_devices_that_nothing_was_measured_from_have_no_row(self) -> None:
         (section,) = link_sections([matrix([record(1, [copied(copy(peer), 1e9) for peer in (0, 2)])])])
         assert [row[0] for row in section.rows] == ["1"]
-        assert "not measured: 4 of 6 directions" in section.notes
+        assert "no rate of 4 of 6 directions" in section.notes
 
     def test_without_a_published_figure_there_is_no_share_and_that_is_said(self) -> None:
         (section,) = link_sections([matrix([record(0, [copied(copy(1), 1e9)], chip=None)])])

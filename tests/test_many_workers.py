@@ -20,10 +20,11 @@ from bench.errors import BackendUnavailable
 from bench.measure.policy import Policy
 from bench.records.record import read_lines
 from bench.records.store import folder_key
-from bench.run import fleet, member
+from bench.run import member
 from bench.run.choosing import Choice
 from bench.run.collecting import measure_several
-from bench.run.fleet import DaskEngine
+from bench.run.fleet import worker as on_worker
+from bench.run.fleet.engine import DaskEngine
 from bench.run.planning import Resolved, Wish
 from bench.run.several import arrange
 from bench.workloads.base import Plan
@@ -49,7 +50,9 @@ class Fleet:
         self.replacements: list[Worker] = []
         self._lock = threading.Lock()
         self._here = threading.local()
-        monkeypatch.setattr(fleet, "relay", self.relay)
+        monkeypatch.setattr(on_worker, "relay", self.relay)
+        # Here all workers are in one process, and do their jobs at once all the same.
+        monkeypatch.setattr(on_worker, "_ONE_AT_A_TIME", threading.Semaphore(WORKERS))
         monkeypatch.setattr(member, "choose", lambda _name, _index=None: Choice(self.unit(), None))
         monkeypatch.setattr(member, "open_backend", lambda _name, _index=None: self.unit())
         monkeypatch.setattr(member, "resolve", self._resolved)
@@ -133,6 +136,7 @@ def test_two_hundred_gpus_with_faults_lose_no_finished_cell(many: Fleet, tmp_pat
     key = folder_key(results)
     with many.cluster.get_client() as client:
         engine = DaskEngine(client)
+        engine.settle()
         arranged = arrange(engine, asked, key, indices={}, together=True)
         assert len(arranged.begun) == WORKERS
         collected, stopped_by = measure_several(

@@ -283,6 +283,21 @@ class TestRefused:
         )
         assert [path for path in place.parent.iterdir() if not path.is_dir() or path == place] == [place]
 
+    def test_a_symbolic_link_there_is_not_written_through(self, tmp_path: Path, here: Path) -> None:
+        source = write_record(tmp_path / "a", header())
+        outside = part(tmp_path / "b", source, 1)
+        before = outside.read_bytes()
+        place = record_path(here, header())
+        place.parent.mkdir(parents=True)
+        place.symlink_to(outside)
+        checked = check_merge([source, outside], here)
+        assert refusals(checked) == {
+            source.name: f"{source}: belongs at {place}, where something else is; move that away"
+        }
+        assert outcomes(carry_out(checked))[1] == ("there already", 0)
+        assert outside.read_bytes() == before
+        assert place.is_symlink()
+
 
 class TestKeys:
     @pytest.fixture

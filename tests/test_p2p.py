@@ -1,6 +1,7 @@
 """Copies to other GPUs: the cells, what is planned and refused, how they are timed, what the check finds out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -161,6 +162,18 @@ def swapped(target: Any, source: Any) -> None:  # noqa: ANN401
     target[[0, 5]] = target[[5, 0]]
 
 
+def refused(_target: Any, _source: Any) -> None:  # noqa: ANN401
+    raise CUDARuntimeError(700, "an illegal address")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    try:
+        yield
+    except CUDARuntimeError as error:
+        raise CellFailed(str(error)) from error
+
+
 def remembering() -> Callable[[Any, Any], None]:
     first: dict[int, Any] = {}
 
@@ -200,6 +213,14 @@ class TestCheck:
     def test_arrays_of_several_parts_come_back_whole(self, monkeypatch: pytest.MonkeyPatch, part: int) -> None:
         monkeypatch.setattr(peer, "_PART", part)
         assert task_of(1, 4099).verify().passed
+
+    def test_what_the_driver_refuses_meanwhile_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        gpus = simulated_peers(2)
+        task = task_of(1, gpus=gpus)
+        monkeypatch.setattr(gpus[0], "explained", explained)
+        gpus[0].peer_work = refused
+        with pytest.raises(CellFailed, match="an illegal address"):
+            task.verify()
 
     def test_numbers_of_the_other_direction_are_found_out(self) -> None:
         sent: list[Any] = []

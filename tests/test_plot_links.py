@@ -21,7 +21,7 @@ from tests.command import chipbench
 from tests.contrast import contrast, luminance
 from tests.drawn import assert_apart_and_inside, words_of
 from tests.support import header, write_record
-from tests.test_links import HOST, copied, copy, fleet, one_way, record
+from tests.test_links import H100, HOST, copied, copy, fleet, one_way, record
 
 SPREAD: Final = (0, 60e9, 120e9, 180e9, 240e9, 300e9, 360e9, 420e9, 470e9)
 
@@ -40,7 +40,11 @@ def both(count: int = 3) -> list[Record]:
 class TestData:
     def test_a_panel_has_every_rate_in_its_place_and_its_shade_by_the_sheet(self) -> None:
         (panel,) = picture(one_way(3, p2_0=225e9)).panels
-        assert (panel.title, panel.rows, panel.columns) == ("One way, 450 GB/s published", [0, 1, 2], (0, 1, 2))
+        assert (panel.title, panel.rows, panel.columns) == (
+            "One way, against half of 900 GB/s published",
+            [0, 1, 2],
+            (0, 1, 2),
+        )
         found = {(field.row, field.column): (field.text, field.framed) for field in panel.fields}
         assert found[2, 0] == ("225", True)
         assert found[0, 2] == ("390", False)
@@ -60,7 +64,7 @@ class TestData:
         records = [record(i, [copied(copy(1 - i), 1e9 * (2 + i))], host=host) for i in (0, 1) for host in "AB"]
         found = picture(records)
         assert [panel.title for panel in found.panels] == [
-            f"One way, 450 GB/s published, machine {host}" for host in "AB"
+            f"One way, against half of 900 GB/s published, machine {host}" for host in "AB"
         ]
         assert "between 4 GPUs of 2 machines" in found.title
         assert "0 to 1 of machine A" in found.title
@@ -84,6 +88,26 @@ class TestData:
         text = " ".join(found.notes)
         assert "'host': through the host's memory" in text
         assert "Left out, as they failed or did not pass their check: 1 copy." in text
+
+    def test_where_all_went_through_the_host_there_is_no_share_of_a_link(self) -> None:
+        found = picture(
+            [record(0, [copied(copy(peer), 2e10 * peer, codes=["no_peer_access"]) for peer in (1, 2)])]
+        )
+        assert found.scale.title == "of the fastest of its panel"
+        assert [field.shade for field in found.panels[0].fields] == [pytest.approx(0.5), pytest.approx(1.0)]
+        assert found.panels[0].title == "One way"
+        assert "published" not in found.title
+        assert any(note.startswith("None of these copies went over a link: shades are by") for note in found.notes)
+
+    def test_without_any_sheet_none_is_said_to_be_published(self) -> None:
+        unknown = picture([record(0, [copied(copy(1), 1e9)], chip=None)])
+        assert any(note.startswith("No NVLink figure of these devices is published") for note in unknown.notes)
+        mixed = picture([record(i, [copied(copy(1 - i), 1e9)], chip=chip) for i, chip in enumerate((None, H100))])
+        assert any(note.startswith("Not all of these devices have") for note in mixed.notes)
+
+    def test_what_has_no_rate_is_counted_by_direction(self) -> None:
+        notes = picture([record(2, [copied(copy(peer), 1e9) for peer in (3, 4)])]).notes
+        assert any("4 of 6 directions have no rate" in note for note in notes)
 
     def test_what_is_published_is_said_to_be_of_both_ways(self) -> None:
         assert any("is the total of both ways" in note for note in picture(both()).notes)

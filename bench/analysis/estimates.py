@@ -16,7 +16,9 @@ from bench.workloads.base import Cell
 PER_CLOCK: Final = "flop_per_clock_per_sm"
 NOTABLE: Final = 0.01  # share of readings from which on a fault is one
 _MOSTLY: Final = 0.5  # and above which the power limit has set the clock
-_HOST_LIMITED: Final = "launch_bound"  # the warning of a host that enqueues too slowly
+LAUNCH_BOUND: Final = "launch_bound"  # the warning of a host that enqueues too slowly
+NO_ACCESS: Final = "no_peer_access"  # and of copies between devices that went through the host's memory
+_HOST_LIMITED: Final = frozenset({LAUNCH_BOUND, NO_ACCESS})
 ENOUGH_PROCESSES: Final = 3  # fewer do not show how much fresh processes differ
 
 
@@ -42,8 +44,11 @@ class Estimate(NamedTuple):
 
     @property
     def host_limited(self) -> bool:
-        """Whether the host could not enqueue fast enough, so that the rate says nothing of the chip."""
-        return _HOST_LIMITED in self.caveats
+        """Whether the rate says nothing of the chip: the host could not enqueue fast enough, or copied by itself.
+
+        That is, copies between devices went through the host's memory.
+        """
+        return not _HOST_LIMITED.isdisjoint(self.caveats)
 
     @property
     def half_width(self) -> float | None:
@@ -97,8 +102,8 @@ def drawn_power(reading: Reading) -> float | None:
 
 
 def is_host_limited(reading: Reading) -> bool:
-    """Whether the host, not the device, set the rate of a reading."""
-    return any(caveat.code == _HOST_LIMITED for caveat in reading.warnings)
+    """Whether the host, or the way through its memory, and not the device, set the rate of a reading."""
+    return any(caveat.code in _HOST_LIMITED for caveat in reading.warnings)
 
 
 def pooled(rates: Sequence[Estimate]) -> Estimate | None:
@@ -136,8 +141,11 @@ def pooled_watts(processes: Sequence[Sequence[Reading]]) -> dict[Cell, float]:
 
 
 def over_processes(values: Iterable[float | None]) -> float | None:
-    """Return the geometric mean of what each process told, as a rate is pooled; None if none told it."""
-    known = [value for value in values if value is not None]
+    """Return the geometric mean of what each process told, as a rate is pooled; None if none told it.
+
+    What is not positive is no reading: a sensor that tells 0 Hz or 0 W is one that is silent.
+    """
+    known = [value for value in values if value is not None and value > 0]
     return geometric_mean(known) if known else None
 
 

@@ -5,12 +5,16 @@ scaled median absolute deviation, and a device is an outlier only if the whole 9
 own interval and the median's) lies beyond both what so many equal devices would reach by chance and what one
 device's rate moves from run to run.
 
-Simulated, with rates that scatter by 0.6 % between devices and intervals of ±0.2 %: of normally distributed fleets
-of 5 to 10,000 devices 0.1 to 0.5 % have an outlier by the margin of several processes (±0.5 %), and next to none
-by that of one (±3 %). Of rates with long tails (Student's t, 5 degrees of freedom) 2 to 4 in 1,000 devices are
-called so by the former margin and at most 1 by the latter, of skewed ones (gamma, shape 4) 1 to 2 and less than 1.
-A device that is 5 % slower is found among 8 in 38 % of cases, among 16 in 80 %, among 64 always; if a fifth of the
-devices are, 16, 51 and 86 % of them. One that is 10 % slower is found among 8 in 95 %.
+A copy from one device to another is held against those of the same pair of other machines, as within a machine
+some pairs are near each other and some are not.
+
+Simulated, of one cell, with rates that scatter by 0.6 % between devices and intervals of ±0.2 %: of normally
+distributed fleets of 5 to 10,000 devices 0.2 to 0.3 % have an outlier by the margin of several processes (±1 %),
+and next to none by that of one (±3 %). Of rates with long tails (Student's t, 5 degrees of freedom) 1 to 4 in
+1,000 devices are called so by the former margin and about 1 at most by the latter, of skewed ones (gamma, shape
+4) 1 to 2 and less than 1. A device that is 5 % slower is found among 8 in 38 % of cases, among 16 in 80 %, among
+64 always; if a fifth of the devices are, 16, 51 and 86 % of them. One that is 10 % slower is found among 8 in 95
+%.
 """
 
 import math
@@ -21,7 +25,8 @@ from typing import Final, Literal, NamedTuple
 
 from bench.analysis.estimates import ENOUGH_PROCESSES, Estimate, Ratio, published_peak
 from bench.analysis.fleet_evidence import Sign, Usual, signs_of, usual_of
-from bench.analysis.fleet_units import Entry, LeftOut, Taken, Unit, taken_from
+from bench.analysis.fleet_names import Unit
+from bench.analysis.fleet_units import Entry, LeftOut, Taken, taken_from
 from bench.analysis.pooling import ChipOf
 from bench.analysis.verdict import Reason, margins_of, taint
 from bench.devices.base import Origin
@@ -29,20 +34,23 @@ from bench.errors import RecordError
 from bench.published.chips import Chip
 from bench.records.parallel import no_gc
 from bench.stats import FEWEST, Interval, Robust, ratio_interval, robust
-from bench.workloads.base import Cell
+from bench.workloads.base import PEER_COPY, Cell
 
 Verdict = Literal["slower", "faster", "in line", "can't tell", "no test", "failed"]
 OUTLIERS: Final[tuple[Verdict, ...]] = ("slower", "faster")
 JUDGED: Final[tuple[Verdict, ...]] = (*OUTLIERS, "in line")
 WITHOUT: Final[tuple[Verdict, ...]] = ("can't tell", "failed")
 _FEWEST_DEVICES: Final = 2  # of a host, to say something of it as a whole
+# Relative: equal devices that hold their clocks a step of 15 MHz apart differ by that much (0.76 % at 1.98 GHz).
+_CLOCK_STEP: Final = {"gpu": 0.01}
+SCATTERED: Final = 0.15  # the limit beyond which hardly anything would be told
 
 
 class Standing(NamedTuple):
     """One device in its group: its rate ÷ the median, how far that may lie from 1, what is said of it, and why.
 
     `limit` is relative: an outlier's whole interval lies below 1 / (1 + limit) or above 1 + limit. `signs` are
-    what the records say about an outlier.
+    what the records say about an outlier, and about what lies beyond its limit without a verdict.
     """
 
     entry: Entry
@@ -57,10 +65,22 @@ class Standing(NamedTuple):
         """How far the rate lies from the median, either way, on the logarithmic scale; 0 without one."""
         return abs(math.log(self.ratio.value)) if self.ratio else 0.0
 
+    @property
+    def direction(self) -> Verdict | None:
+        """Which kind of outlier it is, or would be: of what is not told, if its rate lies beyond the limit."""
+        if self.verdict in OUTLIERS:
+            return self.verdict
+        if self.verdict != "can't tell" or self.ratio is None or self.limit is None:
+            return None
+        if 1 / (1 + self.limit) <= self.ratio.value <= 1 + self.limit:
+            return None
+        return "slower" if self.ratio.value < 1 else "faster"
+
 
 class Group(NamedTuple):
     """The devices of one chip in one cell: where their bulk lies, and how each stands to it.
 
+    Of copies between devices, those of one `number`, each of another machine.
     `bulk` is of the logarithms of the rates that have no taint, or of all where these are fewer than five and
     nothing is tested; None if no device has a rate.
     """
@@ -77,6 +97,11 @@ class Group(NamedTuple):
         return sorted(one.entry.rate.rate for one in self.standings if one.entry.rate is not None)
 
     @property
+    def is_of_links(self) -> bool:
+        """Whether its rates are of copies between devices."""
+        return self.cell.operation == PEER_COPY
+
+    @property
     def tested(self) -> bool:
         """Whether there were enough devices to tell outliers."""
         return self.bulk is not None and self.bulk.limit is not None
@@ -91,7 +116,12 @@ class Group(NamedTuple):
 
     @property
     def of_peak(self) -> float | None:
-        """The median as a share of the chip's published peak; None if that is not known."""
+        """The median as a share of the chip's published peak; None if that is not known.
+
+        None, too, of a median in which rates count that the host limited.
+        """
+        if not self.tested and any(one.reason == "host_limited" for one in self.standings):
+            return None
         peak = published_peak(self.chip, self.cell.figures) if self.chip else None
         return math.exp(self.bulk.median) / peak.rate if peak and self.bulk else None
 
@@ -140,6 +170,19 @@ class Fleet(NamedTuple):
         return sorted(found, key=lambda pair: -pair[1].distance)
 
     @property
+    def untold(self) -> list[tuple[Group, Standing]]:
+        """Every rate beyond its limit that has no verdict, with its group, the most striking first."""
+        pairs = ((group, one) for group in self.groups for one in group.standings)
+        found = [(group, one) for group, one in pairs if one.direction and one.verdict not in OUTLIERS]
+        return sorted(found, key=lambda pair: -pair[1].distance)
+
+    @property
+    def scattered(self) -> list[tuple[Group, float]]:
+        """The groups whose rates scatter so much that hardly an outlier would be told, with their limits."""
+        pairs = ((group, max((one.limit or 0.0 for one in group.standings), default=0.0)) for group in self.groups)
+        return [(group, limit) for group, limit in pairs if limit > SCATTERED]
+
+    @property
     def failed(self) -> list[Standing]:
         """Every cell of a device that failed in its newest run."""
         return [one for group in self.groups for one in group.standings if one.entry.failed is not None]
@@ -171,10 +214,14 @@ def _found(taken: Taken, chip_of: ChipOf) -> Fleet:
 
 
 def _by_group(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Return the entries of each chip and cell, in the order in which chips and cells were first seen."""
-    found: dict[str, dict[Cell, list[Entry]]] = {}
+    """Return the entries of each chip and cell, in the order in which chips and cells were first seen.
+
+    Copies to another device are those of one pair of devices, by their numbers.
+    """
+    found: dict[str, dict[tuple[Cell, int | None], list[Entry]]] = {}
     for entry in entries:
-        found.setdefault(entry.unit.product, {}).setdefault(entry.cell, []).append(entry)
+        pair = entry.unit.number if entry.cell.operation == PEER_COPY else None
+        found.setdefault(entry.unit.product, {}).setdefault((entry.cell, pair), []).append(entry)
     return [some for cells in found.values() for some in cells.values()]
 
 
@@ -216,17 +263,29 @@ def limit_of(reach: float, kind: str, processes: int) -> float:
 
     `reach` is on the logarithmic scale, the limit relative.
     """
+    return max(math.expm1(reach), least_limit(kind, processes))
+
+
+def least_limit(kind: str, processes: int) -> float:
+    """Return how much a rate moves from run to run, and by a step of the clock; relative."""
     margins = margins_of(kind)
-    return max(math.expm1(reach), margins.floor if processes < ENOUGH_PROCESSES else margins.least)
+    if processes < ENOUGH_PROCESSES:
+        return margins.floor
+    return max(margins.least, _CLOCK_STEP.get(kind, 0.0))
 
 
 def standing_at(value: float, interval: Interval, limit: float) -> Verdict:
-    """Return what a rate ÷ the median, with its interval, is within ±`limit`: an outlier only as a whole."""
+    """Return what a rate ÷ the median, with its interval, is within ±`limit`: an outlier only as a whole.
+
+    In line is what lies within, if no end of its interval lies beyond twice the limit: of wider ones nothing is
+    known.
+    """
     if interval.lo > 1 + limit:
         return "faster"
     if interval.hi * (1 + limit) < 1:
         return "slower"
-    return "in line" if 1 / (1 + limit) <= value <= 1 + limit else "can't tell"
+    is_known = interval.lo * (1 + 2 * limit) >= 1 and interval.hi <= 1 + 2 * limit
+    return "in line" if is_known and 1 / (1 + limit) <= value <= 1 + limit else "can't tell"
 
 
 def _around(rate: float, half_width: float) -> Interval:
@@ -270,14 +329,14 @@ def _host(host: str, some: Sequence[Standing], group: Group, value: float, bulk:
 
 
 def _explained(groups: Sequence[Group]) -> Iterator[Group]:
-    """Yield the groups, their outliers with what the records say about them."""
+    """Yield the groups, with what the records say about their outliers, and about what would be one."""
     elsewhere: dict[Unit, dict[Cell, Verdict]] = {}
     for group in groups:
         for one in group.standings:
             if one.verdict in JUDGED:
                 elsewhere.setdefault(one.entry.unit, {})[group.cell] = one.verdict
     for group in groups:
-        if any(one.verdict in OUTLIERS for one in group.standings):
+        if any(one.direction for one in group.standings):
             usual = usual_of([one.entry for one in group.standings if one.entry.rate is not None])
             standings = [_with_signs(one, usual, elsewhere) for one in group.standings]
             yield group._replace(standings=tuple(standings))
@@ -286,8 +345,9 @@ def _explained(groups: Sequence[Group]) -> Iterator[Group]:
 
 
 def _with_signs(one: Standing, usual: Usual, elsewhere: Mapping[Unit, Mapping[Cell, Verdict]]) -> Standing:
-    """Return an outlier with what the records say about it, and any other standing as it is."""
-    if one.verdict not in OUTLIERS or one.ratio is None:
+    """Return an outlier, or what would be one, with what the records say about it; any other as it is."""
+    if one.direction is None or one.ratio is None:
         return one
-    alike = {cell: verdict == one.verdict for cell, verdict in elsewhere[one.entry.unit].items()}
+    judged = elsewhere.get(one.entry.unit, {})
+    alike = {cell: verdict == one.direction for cell, verdict in judged.items()}
     return one._replace(signs=signs_of(one.entry, one.ratio.value, usual, alike))

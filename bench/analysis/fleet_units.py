@@ -4,6 +4,7 @@ A device that was measured again does not drag its old self along: each of its c
 in which every process that measured it passed its check. What is left out is counted.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from bench.analysis.context import context_of, steered_by
 from bench.analysis.estimates import Estimate, drawn_power, measured_rate, over_processes, pooled
+from bench.analysis.fleet_names import Unit, host_names, unit_of
 from bench.devices.base import Caveat, Device, Origin
 from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.errors import InvalidRequest, RecordError
@@ -24,14 +26,14 @@ Items = tuple[tuple[str, Any], ...]  # of a mapping
 _VERSIONS: Final = ("driver", "cuda", "cublas", "cublaslt", "cupy", "blas")
 _CONDITIONS: Final = ("pcie_width",)
 _HELD_BACK: Final = (*FAULTS, POWER_CAP)
-_KEY: Final = 8  # digits by which a machine is named, where they tell it apart
 
 
 class Facts(NamedTuple):
     """What one process's record tells of a cell besides its rate, or several processes' on average.
 
     The clock held and that of the memory (Hz), clock cycles of a call, watts drawn, °C, and by name the share of
-    readings in which something held the clock back; None, or absent, where the device does not tell.
+    readings in which something held the clock back: none of it if that is empty. None where the device does not
+    tell.
     """
 
     sm_clock_hz: float | None = None
@@ -39,7 +41,7 @@ class Facts(NamedTuple):
     cycles_per_call: float | None = None
     watts: float | None = None
     temperature_c: float | None = None
-    reasons: Mapping[str, float] = {}
+    reasons: Mapping[str, float] | None = None
     algorithm: Items = ()
 
 
@@ -72,30 +74,11 @@ class Sheet(NamedTuple):
     sights: tuple[Sight, ...]
 
 
-class Unit(NamedTuple):
-    """One device: `number` of machine `host`. `product` is the id of its `chip`, or else its name."""
-
-    key: str
-    product: str
-    chip: str | None
-    name: str
-    kind: str
-    host: str | None
-    number: int | None
-
-    @property
-    def label(self) -> str:
-        """How a sentence names it: 'GPU 3 of 5f0c1a2b', or by its key."""
-        if self.number is None:
-            return f"device {self.key}"
-        kind = "GPU" if self.kind == "gpu" else "device"
-        return f"{kind} {self.number} of {self.host}" if self.host else f"{kind} {self.number} ({self.key})"
-
-
 class Entry(NamedTuple):
     """One cell of one device: its rate in the newest run in which it passed, None if it passed in none.
 
-    `failed` is a measurement of a later run, or of the only ones, that did not pass.
+    `failed` is a measurement of a later run, or of the only ones, that did not pass. `taken` is when the run of
+    the rate began.
     """
 
     unit: Unit
@@ -104,6 +87,7 @@ class Entry(NamedTuple):
     facts: Facts
     surroundings: Surroundings
     failed: Reading | None
+    taken: str = ""
 
 
 class LeftOut(NamedTuple):
@@ -200,18 +184,27 @@ class _Reader:
 
     def _facts(self, reading: Reading) -> Facts:
         seen = reading.telemetry
-        told = (seen.event_reasons if seen else None) or {}
-        reasons = tuple((name, told[name]) for name in _HELD_BACK if name in told)
         algorithm = tuple(reading.algorithm.items())
         return Facts(
-            sm_clock_hz=reading.sm_clock_hz,
-            memory_clock_hz=seen.memory_clock_hz.median if seen and seen.memory_clock_hz else None,
-            cycles_per_call=reading.cycles_per_call,
-            watts=drawn_power(reading),
+            sm_clock_hz=_positive(reading.sm_clock_hz),
+            memory_clock_hz=_positive(seen.memory_clock_hz.median) if seen and seen.memory_clock_hz else None,
+            cycles_per_call=_positive(reading.cycles_per_call),
+            watts=_positive(drawn_power(reading)),
             temperature_c=seen.temperature_c.median if seen and seen.temperature_c else None,
-            reasons=self._reasons.setdefault(reasons, dict(reasons)),
+            reasons=self._held_back(seen.event_reasons if seen else None),
             algorithm=self._algorithms.setdefault(algorithm, algorithm),
         )
+
+    def _held_back(self, told: Mapping[str, float] | None) -> Mapping[str, float] | None:
+        if told is None:
+            return None
+        reasons = tuple((name, told[name]) for name in _HELD_BACK if name in told)
+        return self._reasons.setdefault(reasons, dict(reasons))
+
+
+def _positive(value: float | None) -> float | None:
+    """Return a clock or a power; None of one that is 0, which a silent sensor tells."""
+    return value or None
 
 
 def _run_of(header: Header) -> str:
@@ -240,7 +233,9 @@ def _sorted_out(sheets: Sequence[Sheet]) -> Taken:
     keyed = [sheet for sheet in alike if sheet.device.key is not None]
     distinct: dict[str, Sheet] = {}
     for sheet in keyed:
-        distinct.setdefault(sheet.ident, sheet)
+        known = distinct.get(sheet.ident)
+        if known is None or _fullness(sheet) > _fullness(known):
+            distinct[sheet.ident] = sheet
     entries, older = _entries([*distinct.values()])
     counts = LeftOut(
         replayed=sum(sheet.origin == "replayed" for sheet in sheets),
@@ -253,6 +248,11 @@ def _sorted_out(sheets: Sequence[Sheet]) -> Taken:
     return Taken(tuple(entries), origin, (), counts)
 
 
+def _fullness(sheet: Sheet) -> tuple[bool, int]:
+    """Return by what the longest of several copies of a record is told."""
+    return sheet.complete, len(sheet.sights)
+
+
 def _entries(sheets: Sequence[Sheet]) -> tuple[list[Entry], int]:
     """Return each cell of each device, and how many records are older than those from which all was taken."""
     by_unit: dict[tuple[str, str], list[Sheet]] = {}
@@ -262,38 +262,18 @@ def _entries(sheets: Sequence[Sheet]) -> tuple[list[Entry], int]:
     hosts = host_names(sheet.device for sheet in sheets)
     entries: list[Entry] = []
     older = 0
-    for (key, product), some in by_unit.items():
-        device = some[-1].device
-        unit = Unit(
-            key=key,
-            product=product,
-            chip=device.chip,
-            name=device.name,
-            kind=device.kind,
-            host=hosts.get(machine_of(device)),
-            number=device.index,
-        )
+    for unit, some in _apart([(unit_of(some[-1].device, hosts), some) for some in by_unit.values()]):
         found, left = _of_unit(unit, some)
         entries += found
         older += left
     return entries, older
 
 
-def host_names(devices: Iterable[Device]) -> dict[str, str]:
-    """Return how each machine is called: by its name if recorded, else by its key, shortened if that tells it."""
-    machines: dict[str, str | None] = {}
-    for device in devices:
-        key = machine_of(device)
-        machines[key] = device.host or machines.get(key)
-    machines.pop("", None)
-    short = {key: host or key[:_KEY] for key, host in machines.items()}
-    told_apart = len({*short.values()}) == len(short)
-    return short if told_apart else {key: host or key for key, host in machines.items()}
-
-
-def machine_of(device: Device) -> str:
-    """Return what tells a device's machine, as not every record has its name; nothing if that is not recorded."""
-    return device.host_key or device.host or ""
+def _apart(units: Sequence[tuple[Unit, list[Sheet]]]) -> Iterator[tuple[Unit, list[Sheet]]]:
+    """Yield the devices with their records, marked if they share a place."""
+    places = Counter((unit.host, unit.number) for unit, _ in units)
+    for unit, sheets in units:
+        yield unit._replace(shared=places[unit.host, unit.number] > 1), sheets
 
 
 def _of_unit(unit: Unit, sheets: Sequence[Sheet]) -> tuple[list[Entry], int]:
@@ -313,34 +293,35 @@ def _of_unit(unit: Unit, sheets: Sequence[Sheet]) -> tuple[list[Entry], int]:
             known = entries.get(cell)
             if known is not None and known.rate is not None:
                 continue
-            made = _entry(unit, run[-1].surroundings, sights, known)
+            made = _entry(unit, run[-1], sights, known)
             if known is None or made.rate is not None:
                 entries[cell], used = made, True
         unused += 0 if used else len(run)
     return [*entries.values()], unused
 
 
-def _entry(unit: Unit, surroundings: Surroundings, sights: Sequence[Sight], later: Entry | None) -> Entry:
-    """Return a cell as one run has it; `later` is what a newer one has, in which it did not pass."""
+def _entry(unit: Unit, last: Sheet, sights: Sequence[Sight], later: Entry | None) -> Entry:
+    """Return a cell as one run has it, by its `last` record; `later` is what a newer run has, which failed."""
     rates = [sight.rate for sight in sights if sight.rate is not None]
     failed = next((sight.failed for sight in sights if sight.failed is not None), None)
     newest = later.failed if later else failed
     if failed is not None:
-        return Entry(unit, sights[0].cell, None, Facts(), surroundings, newest)
+        return Entry(unit, sights[0].cell, None, Facts(), last.surroundings, newest, last.taken)
     facts = sights[0].facts if len(sights) == 1 else _on_average([sight.facts for sight in sights])
-    return Entry(unit, sights[0].cell, pooled(rates), facts, surroundings, newest)
+    return Entry(unit, sights[0].cell, pooled(rates), facts, last.surroundings, newest, last.taken)
 
 
 def _on_average(facts: Sequence[Facts]) -> Facts:
     """Return several processes' facts as one: means, geometric ones of what a rate is a multiple of."""
-    names = dict.fromkeys(name for one in facts for name in one.reasons)
+    told = [one.reasons for one in facts if one.reasons is not None]
+    names = dict.fromkeys(name for reasons in told for name in reasons)
     return Facts(
         sm_clock_hz=over_processes(one.sm_clock_hz for one in facts),
         memory_clock_hz=over_processes(one.memory_clock_hz for one in facts),
         cycles_per_call=over_processes(one.cycles_per_call for one in facts),
         watts=_mean([one.watts for one in facts if one.watts is not None]),
         temperature_c=_mean([one.temperature_c for one in facts if one.temperature_c is not None]),
-        reasons={name: sum(one.reasons.get(name, 0.0) for one in facts) / len(facts) for name in names},
+        reasons={name: fmean(one.get(name, 0.0) for one in told) for name in names} if told else None,
         algorithm=facts[0].algorithm,
     )
 

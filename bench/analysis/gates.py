@@ -24,11 +24,15 @@ class Gate(NamedTuple):
 
 
 class Trip(NamedTuple):
-    """A cell of one side that met a condition, by the text of the first that it met."""
+    """A cell of one side that met a condition, by the text of the first that it met.
+
+    `found` says what it did where that is not what the condition says.
+    """
 
     cell: Cell
     label: str
     gate: str
+    found: str = ""
 
 
 def read_gate(text: str) -> Gate:
@@ -86,8 +90,13 @@ def unsane(found: Sequence[Judged], label: str, gates: Sequence[Gate]) -> Iterat
 
 
 def outliers(fleet: Fleet, gates: Sequence[Gate]) -> Iterator[Trip]:
-    """Yield the devices, and the hosts as wholes, that are outliers in a cell, if a condition asks for it."""
+    """Yield the devices, and the hosts as wholes, that are outliers in a cell, if a condition asks for it.
+
+    So does a device whose newest run of a cell failed, whatever rate it had before.
+    """
     if any(gate.name == OUTLIER for gate in gates):
         yield from (Trip(group.cell, one.entry.unit.label, OUTLIER) for group, one in fleet.outliers)
+        for one in fleet.failed:
+            yield Trip(one.entry.cell, one.entry.unit.label, OUTLIER, "failed")
         wholes = (host for host in fleet.hosts if host.verdict in OUTLIERS)
         yield from (Trip(host.group.cell, host.label, OUTLIER) for host in wholes)

@@ -5,28 +5,29 @@ both ways, so a copy both ways at once is held against that figure, and a copy o
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from bench.analysis.compare import Kind
-from bench.analysis.estimates import Estimate, published_peak
+from bench.analysis.compare import Kind, Side
+from bench.analysis.estimates import LAUNCH_BOUND, NO_ACCESS, Estimate, published_peak
 from bench.analysis.fleet import Fleet
 from bench.analysis.fleet_units import Entry
 from bench.analysis.roofline import is_usual
 from bench.devices.base import Origin
+from bench.errors import RecordError
 from bench.published.chips import Chip
 from bench.workloads.base import LINK, PEER_COPY, USUAL, Cell, Load
 
-NO_ACCESS: Final = "no_peer_access"  # the caveat of copies that went through the host's memory
+_REPLACED: Final = "as another device has been in their device's place since"
 
 
 class Link(NamedTuple):
     """What one device copies to another of its machine, or both to each other if `ways` is 2.
 
     `source` and `target` are their indices, `host` is what the machine is called; `chip` is the source's, where
-    known.
-    `elements` are the FP32 numbers of an array.
+    known. `elements` are the FP32 numbers of an array.
     """
 
     host: str
@@ -56,7 +57,10 @@ class Found(NamedTuple):
     """The links of a fleet; `left_out` counts the copies that are none, by the reason why."""
 
     links: tuple[Link, ...]
-    left_out: Counter[str]
+    left_out: Mapping[str, int]
+
+
+NO_LINKS: Final = Found((), MappingProxyType({}))
 
 
 class Asymmetry(NamedTuple):
@@ -74,7 +78,7 @@ class Asymmetry(NamedTuple):
 class Matrix(NamedTuple):
     """All that was measured on one machine, `ways` ways: `links[i][j]` is from `indices[i]` to `indices[j]`.
 
-    None stands for what was not measured.
+    None stands for what has no rate.
     """
 
     host: str
@@ -99,6 +103,11 @@ class Matrix(NamedTuple):
         """What all these links could carry by the sheet, in bytes per second; None if it is not one for all."""
         figures = {link.published for link in self.measured}
         return figures.pop() if len(figures) == 1 else None
+
+    @property
+    def has_shares(self) -> bool:
+        """Whether one of them at least has a share of a published figure."""
+        return any(link.share is not None for link in self.measured)
 
     @property
     def slowest(self) -> Link:
@@ -128,25 +137,31 @@ class Matrix(NamedTuple):
 
     @property
     def missing(self) -> int:
-        """How many of the pairs, each direction for itself, were not measured."""
+        """How many of the pairs, each direction for itself, have no rate."""
         return len(self.indices) * (len(self.indices) - 1) - len(self.measured)
 
 
 def links_of(fleet: Fleet) -> Found:
     """Return what all the peer copies of a fleet show, each of the newest run in which it passed.
 
-    Of several cells of a pair the largest arrays count, and of these the steady load.
+    Of several cells of a pair the largest arrays count, and of these the steady load; of several devices that had
+    one place, that of the latest record.
     """
     left: Counter[str] = Counter()
+    copies = [(group, one.entry) for group in fleet.groups if group.is_of_links for one in group.standings]
+    latest: dict[tuple[str | None, int | None], Entry] = {}
+    for _, entry in sorted(copies, key=lambda pair: pair[1].taken):
+        latest[entry.unit.host, entry.unit.number] = entry
     by_place: dict[tuple[str, Load, int, int, int], dict[Cell, Link]] = {}
-    for group in fleet.groups:
-        for standing in group.standings if group.cell.operation == PEER_COPY else ():
-            link = _link(standing.entry, group.chip, fleet.origin)
-            if isinstance(link, str):
-                left[link] += 1
-            else:
-                place = (link.host, link.load, link.ways, link.source, link.target)
-                by_place.setdefault(place, {})[group.cell] = link
+    for group, entry in copies:
+        link = _link(entry, group.chip, fleet.origin)
+        if isinstance(link, str):
+            left[link] += 1
+        elif latest[entry.unit.host, entry.unit.number].unit != entry.unit:
+            left[_REPLACED] += 1
+        else:
+            place = (link.host, link.load, link.ways, link.source, link.target)
+            by_place.setdefault(place, {})[group.cell] = link
     links = []
     for cells in by_place.values():
         chosen = max(cells, key=lambda cell: (cell.elements or 0, cell.regime == USUAL["regime"]))
@@ -162,7 +177,7 @@ def _link(entry: Entry, chip: Chip | None, kind: Origin) -> Link | str:
         return "as it is not recorded which devices of which machine they are of"
     if rate is None:
         return "as they failed or did not pass their check"
-    if rate.host_limited:
+    if LAUNCH_BOUND in rate.caveats:
         return "as the host limited them"
     if not is_usual(cell):
         return "as their data were not normal"
@@ -178,6 +193,18 @@ def _link(entry: Entry, chip: Chip | None, kind: Origin) -> Link | str:
         load=cell.load or "alone",
         elements=cell.elements or 0,
     )
+
+
+def check_more_than_links(sides: Iterable[Side]) -> None:
+    """Raise RecordError if all that was measured of one of some sides are copies between devices."""
+    for side in sides:
+        cells = [*side.estimates, *side.failed] if side.is_measured else []
+        if cells and all(cell.operation == PEER_COPY for cell in cells):
+            message = (
+                f"{side.label}: there is nothing in it but copies between GPUs, which are of a link, not of the "
+                "chip; 'chipbench compare FOLDER --fleet' and 'chipbench plot links' show those"
+            )
+            raise RecordError(message)
 
 
 def matrices(links: Iterable[Link]) -> list[Matrix]:

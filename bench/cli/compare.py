@@ -36,7 +36,7 @@ _MOST_NAMED = 5
     multiple=True,
     metavar="WHAT",
     help="Exit with 6 if a rate is slower, slower:PERCENT or more, not-comparable, unsane, or a device an "
-    "outlier. Repeatable.",
+    "outlier or a cell of it failed. Repeatable.",
 )
 @click.option(
     "--allow",
@@ -130,6 +130,7 @@ def _compare(
 
 def _sane(asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", format_name: str) -> None:
     from bench.analysis.gates import unsane  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.links import check_more_than_links  # noqa: PLC0415
     from bench.analysis.sane import judged  # noqa: PLC0415
     from bench.report.sane import sane_view  # noqa: PLC0415
 
@@ -143,6 +144,7 @@ def _sane(asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", format_na
     if side.chip is None:
         message = f"{names[0]}: {side.name} is no known chip, so there is nothing to hold it against"
         raise InvalidRequest(message)
+    check_more_than_links([side])
     found = judged(side, side.chip, asked.measurements(side.chip))
     trips = list(unsane(found, side.label, gates))
     show(sane_view(side, found, trips), format_name)
@@ -153,8 +155,9 @@ def _fleet(asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", format_n
     from bench.analysis.fleet import fleet_of  # noqa: PLC0415 - `--help` must not load it
     from bench.analysis.fleet_units import fleet_paths  # noqa: PLC0415
     from bench.analysis.gates import outliers  # noqa: PLC0415
-    from bench.analysis.links import links_of, matrices  # noqa: PLC0415
+    from bench.analysis.links import links_of  # noqa: PLC0415
     from bench.report.fleet import fleet_view  # noqa: PLC0415
+    from bench.report.fleet_notes import untold_texts  # noqa: PLC0415
 
     fleet = fleet_of(fleet_paths(names), asked.chip_of)
     asked.tell_damaged(fleet.damaged, ", ".join(names))
@@ -162,10 +165,9 @@ def _fleet(asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", format_n
         message = f"{', '.join(names)}: no device has a rate here; 'chipbench results list' says what there is"
         raise InvalidRequest(message)
     trips = list(outliers(fleet, gates))
-    show(fleet_view(fleet, trips, matrices(links_of(fleet).links)), format_name)
-    untold = sum(group.how_many("can't tell") + group.how_many("failed") for group in fleet.groups)
-    if gates and untold:
-        say(f"without a verdict: {untold} (no condition of --fail-on is met by those)")
+    show(fleet_view(fleet, trips, links_of(fleet)), format_name)
+    for text in untold_texts(fleet) if gates else ():
+        say(text)
     _fail(trips)
 
 
@@ -178,19 +180,21 @@ def _needs_measured(measured: int, gates: "Sequence[Gate]") -> None:
 
 def _fail(trips: "Iterable[Trip]") -> None:
     """Raise Tripped, naming the first few, if a condition of --fail-on was met."""
-    texts = list(dict.fromkeys(f"{trip.cell.label}: {trip.label} is {_words(trip.gate)}" for trip in trips))
+    texts = list(dict.fromkeys(f"{trip.cell.label}: {trip.label} {_words(trip)}" for trip in trips))
     if texts:
         more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
         message = f"--fail-on: {'; '.join(texts[:_MOST_NAMED])}{more}"
         raise Tripped(message)
 
 
-def _words(gate: str) -> str:
+def _words(trip: "Trip") -> str:
     from bench.analysis.gates import OUTLIER  # noqa: PLC0415 - `--help` must not load it
 
-    name, _, share = gate.partition(":")
+    name, _, share = trip.gate.partition(":")
+    if trip.found:
+        return trip.found
     if name == OUTLIER:
-        return f"an {name}"
+        return f"is an {name}"
     least = share.removesuffix("%").strip()
-    words = name.replace("-", " ")
+    words = f"is {name.replace('-', ' ')}"
     return f"{words} by {least} % or more" if least.strip("0.") else words

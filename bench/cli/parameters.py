@@ -41,10 +41,10 @@ class ShapeType(click.ParamType[tuple[int, ...]]):
 
 
 class Seconds(click.FloatRange):
-    """Seconds, a second to a week; NaN is in no range, which Click's own comparison does not notice."""
+    """Seconds, `least` to a week; NaN is in no range, which Click's own comparison does not notice."""
 
-    def __init__(self) -> None:
-        super().__init__(min=1.0, max=7 * 86400.0)
+    def __init__(self, least: float = 1.0) -> None:
+        super().__init__(min=least, max=7 * 86400.0)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
         """Return the number of seconds."""

@@ -32,10 +32,12 @@ def command(
       chipbench roofline results/cpu-…
       chipbench roofline latest --format json
     """  # noqa: D301 - \b is Click's mark for a block to keep
-    from bench.analysis.roofline import ceilings, points  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.links import check_more_than_links  # noqa: PLC0415 - `--help` must not load it
+    from bench.analysis.roofline import ceilings, points  # noqa: PLC0415
     from bench.report.roofline import roofline_view  # noqa: PLC0415
 
     sides = sides_from(names, **where)
+    check_more_than_links(sides)
     limits = {side.label: ceilings(side) for side in sides}
     found = [point for side in sides for point in points(side, limits[side.label])]
     show(roofline_view(sides, [one for some in limits.values() for one in some], found), format_name)

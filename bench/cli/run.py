@@ -133,6 +133,8 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - Cl
       chipbench run --dtype bf16 --sustained 60
       chipbench run --workload stream
       chipbench run --workload llm --model deepseek-r1 --quick
+      chipbench run --gpu all
+      chipbench run --scheduler tcp://HOST:8786 --workers 16
       chipbench run --resume results/cpu-…/….jsonl
     """  # noqa: D301 - \b is Click's mark for a block to keep
     from bench.cli.several import resume_several, run_several  # noqa: PLC0415 - `--help` must not load it
@@ -216,8 +218,14 @@ def _beside_others(where: Where) -> bool:
     """Whether a launcher runs several of this command here at once; that is said, and the cells tell it, too."""
     from bench.run.ranks import ranks_here  # noqa: PLC0415 - `--help` must not load it
 
-    if where.several or (ranks := ranks_here()) < 2:
+    if (ranks := ranks_here()) < 2:
         return False
+    if where.several:
+        message = (
+            f"{ranks} processes of this job run on this machine, and each would measure the same devices; give "
+            "each its own with --gpu, or start one"
+        )
+        raise click.UsageError(message)
     say(f"{ranks} processes of this job run on this machine at once: recorded as together")
     return True
 

@@ -49,13 +49,12 @@ def run_several(request: "Request", where: "Where", catalogue: "Catalogue", opti
         arranged = arrange(engine, request, key, indices=indices, together=where.together)
         for note in arranged.notes:
             say(note)
-        _name([*engine.left_out.values(), *arranged.left_out])
+        _name(arranged.left_out)
         with cells_done() as on_progress:
             collected, stopped_by = measure_several(
                 engine, arranged.begun, request, on_progress, patience_s=options["wait"]
             )
-        left_out = [*arranged.left_out, *engine.left_out.values()]
-    _report(_Done(collected, left_out, stopped_by, monotonic() - started), catalogue, options)
+    _report(_Done(collected, arranged.left_out, stopped_by, monotonic() - started), catalogue, options)
 
 
 def resume_several(
@@ -68,6 +67,10 @@ def resume_several(
     started = monotonic()
     fleet = resuming.fleet_of_record(record)
     left = [lines.header for _, lines in fleet if lines.footer is None]
+    members = [lines.header.member for _, lines in fleet if lines.header.member is not None]
+    here, of = len({member.index for member in members}), members[0].of
+    if here < of:
+        say(f"of {of} devices of this run {here} have a record here that can be read")
     collected: list[Collected] = []
     left_out: Sequence[LeftOut] = ()
     stopped_by: StoppedBy | None = None
@@ -83,9 +86,10 @@ def resume_several(
                 on_progress,
                 patience_s=options["wait"],
             )
-        _name(left_out)
+        if any(one.error is not None for one in collected):
+            _name(left_out)  # of others it does not matter what is at places that are not needed
     untouched = [path for path, _ in fleet if path not in {one.path for one in collected}]
-    done = _Done(collected, left_out, stopped_by, monotonic() - started, untouched)
+    done = _Done(collected, (), stopped_by, monotonic() - started, untouched)
     _report(done, catalogue, options)
 
 
@@ -96,8 +100,17 @@ def _name(left_out: "Sequence[LeftOut]") -> None:
 
 def _report(done: _Done, catalogue: "Catalogue", options: dict[str, Any]) -> None:
     """Print the fleet, then where it was saved and what to do next; exit with what the outcome has."""
+    passed = False
+    try:
+        passed = _show(done.paths, catalogue, options["format_name"])
+    finally:
+        _tell(done, options)
+    _exit(done, passed=passed)
+
+
+def _tell(done: _Done, options: dict[str, Any]) -> None:
+    """Say what is missing, what is saved where, and how to go on."""
     paths = done.paths
-    passed = _show(paths, catalogue, options["format_name"])
     broken = [one for one in done.collected if one.error is not None]
     for one in broken:
         say(f"not complete: {one.place or one.header.device.name}: {one.error}")
@@ -107,24 +120,25 @@ def _report(done: _Done, catalogue: "Catalogue", options: dict[str, Any]) -> Non
     say(f"took   {done.seconds:.1f} s, {len(paths)} record{'' if len(paths) == 1 else 's'}")
     if broken:
         say(f"next   chipbench run --resume {shlex.quote(str(broken[0].path))}{_again(options)}")
-    _exit(done, passed=passed)
 
 
 def _again(options: dict[str, Any]) -> str:
     """Return the options by which the same cluster is reached again."""
-    names = ("scheduler", "local_cluster", "tls_ca", "tls_cert", "tls_key")
+    names = ("scheduler", "local_cluster", "tls_ca", "tls_cert", "tls_key", "specs_dir")
     given = [(name.replace("_", "-"), options[name]) for name in names if options[name]]
+    usual = {"workers": 1, "wait": 30.0}
+    given += [(name, f"{options[name]:g}") for name, value in usual.items() if options[name] != value]
     return "".join(f" --{name} {shlex.quote(str(value))}" for name, value in given)
 
 
 def _show(paths: Sequence[Path], catalogue: "Catalogue", format_name: str) -> bool:
     """Print the fleet that these records are, and tell whether there is any rate in it."""
     from bench.analysis.fleet import fleet_of  # noqa: PLC0415 - `--help` must not load it
-    from bench.analysis.links import links_of, matrices  # noqa: PLC0415
+    from bench.analysis.links import links_of  # noqa: PLC0415
     from bench.report.fleet import fleet_view  # noqa: PLC0415
 
     fleet = fleet_of(paths, lambda name: catalogue.chip(name) if name in catalogue.ids else None)
-    show(fleet_view(fleet, links=matrices(links_of(fleet).links)), format_name)
+    show(fleet_view(fleet, links=links_of(fleet)), format_name)
     return fleet.has_rates
 
 

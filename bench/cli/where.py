@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from bench.cli.parameters import ALL, GpuIndex
+from bench.cli.parameters import ALL, GpuIndex, Seconds
 from bench.errors import BackendUnavailable, InvalidRequest
 
 if TYPE_CHECKING:
     from bench.run.engine import Engine
-    from bench.run.fleet import Cluster
+    from bench.run.fleet.connecting import Cluster
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _PAIRS: Final = "p2p"  # the workload that takes every GPU if none is named
@@ -28,7 +28,7 @@ def where_options(function: _F) -> _F:
         click.option("--tls-ca", type=_FILE, metavar="PEM", help="The authority's certificate, for tls://."),
         click.option(
             "--wait",
-            type=click.FloatRange(0, 7 * 86400),
+            type=Seconds(least=0.0),
             default=30.0,
             show_default=True,
             metavar="SECONDS",
@@ -75,7 +75,7 @@ class Where:
     def __init__(self, options: Mapping[str, Any], given: set[str]) -> None:
         self._options = options
         self._gpus: tuple[str, ...] = tuple(dict.fromkeys(options["gpu"]))
-        self.on_cluster = bool(options["scheduler"] or options["local_cluster"])
+        self.on_cluster = options["scheduler"] is not None or options["local_cluster"] is not None
         self.together: bool = options["together"]
         self._check(given)
 
@@ -87,7 +87,7 @@ class Where:
     def _contradictions(self) -> Iterator[tuple[bool, str]]:
         options = self._options
         backend, tls = options["backend"], [name for name in _TLS if options[name] is not None]
-        chosen = [flag for flag in ("gpu", "scheduler", "local_cluster") if options[flag]]
+        chosen = [flag for flag in ("gpu", "scheduler", "local_cluster") if options[flag] not in {None, ()}]
         names = " and ".join(f"--{flag.replace('_', '-')}" for flag in chosen)
         yield len(chosen) > 1, f"{names} contradict each other; choose GPUs of this machine or a cluster"
         yield ALL in self._gpus and len(self._gpus) > 1, f"--gpu {ALL} takes every GPU; leave the other --gpu out"
@@ -102,9 +102,10 @@ class Where:
     def _idle(self, given: set[str]) -> Iterator[tuple[bool, str]]:
         """Yield what is given and has nothing to act on."""
         of_cluster = bool(given & {"workers", *_TLS})
-        yield of_cluster and not self._options["scheduler"], "--workers and --tls-… go with --scheduler"
-        may_be_several = self.on_cluster or ALL in self._gpus or len(self._gpus) > 1 or "resume" in given
-        yield "wait" in given and not may_be_several, "--wait is for a cluster, or several GPUs"
+        yield of_cluster and self._options["scheduler"] is None, "--workers and --tls-… go with --scheduler"
+        several = self.on_cluster or ALL in self._gpus or len(self._gpus) > 1
+        yield self.together and not (several or "resume" in given), "--together is for a cluster, or several GPUs"
+        yield "wait" in given and not (several or "resume" in given), "--wait is for a cluster, or several GPUs"
 
     @property
     def index(self) -> int | None:
@@ -121,7 +122,7 @@ class Where:
     def engine(self, spare: Sequence[str] = ()) -> "Iterator[tuple[Engine, dict[str, int | None]]]":
         """Give what carries the jobs, and the GPU of each of its places; `spare` are the places without GPUs."""
         if self.on_cluster:
-            from bench.run.fleet import connected  # noqa: PLC0415 - only where asked for
+            from bench.run.fleet.connecting import connected  # noqa: PLC0415 - only where asked for
 
             with connected(self._cluster()) as dask:
                 yield dask, {}
@@ -151,7 +152,7 @@ class Where:
         return chosen or found
 
     def _cluster(self) -> "Cluster":
-        from bench.run.fleet import Cluster, Tls  # noqa: PLC0415 - only where asked for
+        from bench.run.fleet.connecting import Cluster, Tls  # noqa: PLC0415 - only where asked for
 
         options = self._options
         return Cluster(

@@ -3,7 +3,8 @@
 Records are told by the id in their header. Of two copies of a record, whole line by whole line, one may be the
 beginning of the other: it was interrupted, or copied while it was being written. Then the longer one stands for
 both. So the folder comes to hold the same bytes in whatever order its sources are merged, together or one by one,
-and however often. Everything is checked first; if writing fails then (a full disk), merging again goes on there.
+and however often. A symbolic link there is not written through. Everything is checked first; if writing fails
+then (a full disk), merging again goes on there.
 """
 
 import fcntl
@@ -247,8 +248,11 @@ def _decided(copies: Sequence[Copy], there: Sequence[Copy], results: Path) -> It
             yield _contradiction(copy, other)
         else:
             new.append(copy)
-    if new:
-        yield from _of_new(new, max(there, key=lambda one: one.size).path if there else None, results)
+    target = max(there, key=lambda one: one.size).path if there else None
+    if target is not None and target.is_symlink():  # it may lead anywhere
+        yield from (_displaced(copy, target) for copy in new)
+    elif new:
+        yield from _of_new(new, target, results)
 
 
 def _taken(copies: Sequence[Copy], results: Path) -> Path | None:

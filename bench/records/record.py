@@ -220,12 +220,17 @@ def read_header(path: Path) -> Header:
     header = decode_line(path, 1, first)
     if not isinstance(header, Header):
         raise _damaged(path, "line 1 is no header")
+    check_regimes(path, header)
+    return header
+
+
+def check_regimes(path: Path, header: Header) -> None:
+    """Raise RecordError for a cell whose regime is none."""
     for cell in header.plan.cells:
         try:
             sustained_s(cell.regime)
         except ValueError as error:
             raise _damaged(path, f"line 1: regime {cell.regime!r} of {cell.dtype_name}: {error}") from error
-    return header
 
 
 def read_lines(path: Path) -> Lines:

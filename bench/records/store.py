@@ -20,7 +20,7 @@ from bench.records.record import Header, Line, Lines, Record, encode_line, read_
 _T = TypeVar("_T")
 KEY_FILE: Final = ".key"
 _LOCK_AGAIN_S: Final = 0.02
-_PLAIN: Final = re.compile(r"\w[\w.+-]*", re.ASCII)
+_PLAIN: Final = re.compile(r"\w[\w.+-]{,199}", re.ASCII)
 _HOW_TO_MAKE_ONE: Final = "'chipbench run' makes one"
 
 

@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from bench.analysis.estimates import ENOUGH_PROCESSES
-from bench.analysis.fleet import Fleet, Group
-from bench.analysis.verdict import margins_of
+from bench.analysis.fleet import Fleet, Group, Standing, least_limit
 from bench.report.columns import by_library
-from bench.report.fleet_texts import NO_VERDICT
+from bench.report.fleet_texts import NO_VERDICT, short_deviation
 from bench.report.view import few, percent, significant
 from bench.stats import ANY_BY_CHANCE, FEWEST, outlier_limit
 
@@ -26,6 +25,7 @@ def notes(fleet: Fleet) -> list[str]:
     return [
         *(_test(fleet, tested) if tested else ()),
         *_too_few(fleet),
+        *scatter_texts(fleet),
         *_no_verdict(fleet),
         *_of_hosts(fleet, tested),
         *_left_out(fleet),
@@ -34,8 +34,9 @@ def notes(fleet: Fleet) -> list[str]:
 
 def _test(fleet: Fleet, tested: Sequence[Group]) -> Iterator[str]:
     kinds = dict.fromkeys(unit.kind for unit in fleet.units)
-    margins = [margins_of(kind) for kind in kinds]
-    floor, least = (percent(max(getattr(one, name) for one in margins), 2) for name in ("floor", "least"))
+    floor, least = (
+        percent(max(least_limit(kind, processes) for kind in kinds), 2) for processes in (1, ENOUGH_PROCESSES)
+    )
     yield (
         "an outlier is a device whose rate is further from the median of its chip than the limit, with the whole "
         "95 % interval of the difference (its own and the median's). The limit is k spreads, and no less than "
@@ -45,9 +46,9 @@ def _test(fleet: Fleet, tested: Sequence[Group]) -> Iterator[str]:
     sizes = sorted({group.bulk.n for group in tested if group.bulk}, reverse=True)
     limits = few([f"{significant(outlier_limit(n), 3)} of {n} devices" for n in sizes], _MOST_SIZES)
     yield (
-        f"k is such that of equal devices with normally distributed rates any is called an outlier in at most "
+        "k is such that, of each cell, equal devices with normally distributed rates have an outlier in at most "
         f"{percent(ANY_BY_CHANCE, 1)} of fleets (Hampel's test, standardised after Davies and Gather, JASA 88, "
-        f"1993): {limits}. Where rates have longer tails, more are called so"
+        f"1993): k = {limits}. Of many cells more fleets have one, and where rates have longer tails"
     )
     yield _INTERVALS
 
@@ -57,10 +58,52 @@ def _too_few(fleet: Fleet) -> Iterator[str]:
         yield "one device only: there is nothing to hold it against"
         return
     untested = [group for group in fleet.groups if group.bulk is not None and not group.tested]
-    if untested:
-        names = few(list(dict.fromkeys(by_library(group.cell) for group in untested)), _MOST_CELLS)
-        where = "" if len(untested) == len(fleet.groups) else f" in {names}"
-        yield f"no test is made{where}: among fewer than {FEWEST} devices of a chip none is told to be an outlier"
+    devices = [group for group in untested if not group.is_of_links]
+    if devices:
+        names = few(list(dict.fromkeys(by_library(group.cell) for group in devices)), _MOST_CELLS)
+        where = "" if len(devices) == len(fleet.groups) else f" in {names}"
+        yield (
+            f"no test is made{where}: among fewer than {FEWEST} devices of a chip with a usable rate none is told "
+            "to be an outlier"
+        )
+    if len(devices) < len(untested):
+        yield (
+            "copies between two devices are held against those of the same pair of other machines, and not tested "
+            f"with fewer than {FEWEST} of these"
+        )
+
+
+def scatter_texts(fleet: Fleet) -> Iterator[str]:
+    """Say in which cells rates scatter so much that hardly an outlier would be told."""
+    by_limit = sorted(fleet.scattered, key=lambda pair: -pair[1])
+    if by_limit:
+        names = list(
+            dict.fromkeys(f"{by_library(group.cell)} (±{percent(limit, 2)})" for group, limit in by_limit)
+        )
+        yield f"rates scatter so much that only what is so far off would be told: {few(names, _MOST_SIZES)}"
+
+
+def untold_texts(fleet: Fleet) -> Iterator[str]:
+    """Say for whoever asks for outliers alone of what none can be told."""
+    standings = [(group, one) for group in fleet.groups for one in group.standings]
+    untold = sum(one.verdict == "can't tell" for _, one in standings)
+    if untold:
+        beyond = few([_beyond(group, one) for group, one in fleet.untold], _MOST_SIZES)
+        yield (
+            f"without a verdict: {untold} (no condition of --fail-on is met by those)"
+            f"{f'; beyond the limit: {beyond}' if beyond else ''}"
+        )
+    untested = [group.is_of_links for group, one in standings if one.verdict == "no test"]
+    links = sum(untested)
+    if links < len(untested):
+        yield f"no test: {len(untested) - links} rates (fewer than {FEWEST} devices with a usable rate)"
+    if links:
+        yield f"no test: {links} copies between devices (fewer than {FEWEST} machines with the same pair)"
+    yield from scatter_texts(fleet)
+
+
+def _beyond(group: Group, one: Standing) -> str:
+    return f"{group.cell.label}: {one.entry.unit.label} {short_deviation(one.ratio)}"
 
 
 def _no_verdict(fleet: Fleet) -> Iterator[str]:

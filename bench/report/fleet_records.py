@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench.analysis.estimates import Ratio
-from bench.analysis.fleet import OUTLIERS, Fleet, Group, HostStanding, Standing
+from bench.analysis.fleet import Fleet, Group, HostStanding, Standing
 from bench.analysis.fleet_evidence import explains
-from bench.analysis.fleet_units import Unit
+from bench.analysis.fleet_names import Unit
 from bench.analysis.gates import Trip
 from bench.report.columns import cell_columns, rate_columns
 from bench.report.fleet_texts import failure_text, signs_text
@@ -14,11 +14,11 @@ from bench.stats import at_share
 
 
 def fleet_records(fleet: Fleet) -> Iterator[dict[str, Any]]:
-    """Yield one record for each device and cell, outliers with what their records say."""
+    """Yield one record for each device and cell, with what the records say of what lies beyond its limit."""
     for group in fleet.groups:
         shared = {**cell_columns(group.cell), "unit": group.cell.rate_unit}
         for one in group.standings:
-            says = signs_text(one.signs) if one.verdict in OUTLIERS else None
+            says = signs_text(one.signs) if one.direction else None
             yield {"kind": fleet.origin, **_device(one.entry.unit), **shared, **_standing(one), "says": says}
 
 
@@ -56,9 +56,13 @@ def fleet_document(fleet: Fleet, trips: Sequence[Trip]) -> dict[str, Any]:
         "groups": [_group(group) for group in fleet.groups],
         "devices": [{**_device(unit), "name": unit.name} for unit in fleet.units],
         "outliers": [_outlier(group, one) for group, one in fleet.outliers],
+        "untold": [_outlier(group, one) for group, one in fleet.untold],
         "hosts": [_host(one) for one in fleet.hosts],
         "left_out": {**fleet.left_out._asdict(), "damaged": len(fleet.damaged)},
-        "tripped": [{"cell": trip.cell.key, "side": trip.label, "fail_on": trip.gate} for trip in trips],
+        "tripped": [
+            {"cell": trip.cell.key, "side": trip.label, "fail_on": trip.gate, "found": trip.found or trip.gate}
+            for trip in trips
+        ],
     }
 
 
@@ -68,6 +72,7 @@ def _group(group: Group) -> dict[str, Any]:
     return {
         "product": group.product,
         "chip": group.chip.id if group.chip else None,
+        "number": group.standings[0].entry.unit.number if group.is_of_links else None,
         "cell": group.cell.key,
         **cell_columns(group.cell),
         "unit": group.cell.rate_unit,
@@ -98,7 +103,7 @@ def _outlier(group: Group, one: Standing) -> dict[str, Any]:
         "cell": group.cell.key,
         **_standing(one),
         "says": signs_text(one.signs),
-        "signs": [{"code": sign.code, **sign.values} for sign in one.signs],
+        "signs": [{"code": sign.code, **sign.values, "explains": sign.explains} for sign in one.signs],
         "explained": explains(one.signs),
     }
 

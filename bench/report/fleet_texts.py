@@ -5,15 +5,19 @@ from types import MappingProxyType
 from typing import Final
 
 from bench.analysis.estimates import Ratio
-from bench.analysis.fleet import Standing, Verdict
+from bench.analysis.fleet import Fleet, Group, Standing, Verdict
 from bench.analysis.fleet_evidence import NOT_SET, Sign, explains
-from bench.analysis.fleet_units import Unit
+from bench.analysis.fleet_names import Unit
+from bench.report.plots.layout import shortened
 from bench.report.view import Column, percent
 from bench.report.wording import failure
 from bench.units import format_si
 
 Values = Mapping[str, float | str]
+_ABOUT: Final = ("name", "reason", "warning", "kind")  # values that say what a sign is about
 _UNKNOWN: Final = "unknown"
+_LETTERS: Final = 20  # of a machine's name in a table
+_NOTHING: Final = "nothing recorded explains it"
 _WITH_UNITS: Final = MappingProxyType(
     {"power_limit_w": ("power limit", "W"), "application_clock_hz": ("application clock", "Hz")}
 )
@@ -36,6 +40,7 @@ _WARNED: Final = MappingProxyType(
         "ecc_off": "ECC is off",
         "mig": "MIG is on",
         "pcie": "its PCIe link lacks lanes (slot, riser)",
+        "no_clock": "its clock could not be counted",
     }
 )
 _ONLY: Final = MappingProxyType(
@@ -56,17 +61,35 @@ NO_VERDICT: Final = MappingProxyType(
 )
 
 
-def device_columns(units: Sequence[Unit]) -> list[tuple[Column, list[str]]]:
-    """Return the columns that tell which device a row is of: machine, number there, key, and chip of several."""
+def short_hosts(fleet: Fleet) -> dict[str, str]:
+    """Return what tables call each machine: of a long name a part, if all are told apart by that."""
+    hosts = list(dict.fromkeys(unit.host for unit in fleet.units if unit.host is not None))
+    whole = {host: host for host in hosts}
+    cut = {host: shortened(host, _LETTERS) for host in hosts}
+    first = {host: cut[host] if host == cut[host] else shortened(host.split(".")[0], _LETTERS) for host in hosts}
+    return next(names for names in (first, cut, whole) if len({*names.values()}) == len(hosts))
+
+
+def device_columns(units: Sequence[Unit], hosts: Mapping[str, str]) -> list[tuple[Column, list[str]]]:
+    """Return the columns that tell which device a row is of: machine, number there, and chip of several.
+
+    And the key, where machine and number do not tell them all apart. `hosts` are the machines' names in tables.
+    """
+    places = {(unit.host, unit.number) for unit in units}
+    told = len(places) == len({*units}) and all(None not in place for place in places)
     number = "GPU" if any(unit.kind == "gpu" for unit in units) else "number"
     columns = [
-        (Column("host"), [unit.host or _UNKNOWN for unit in units], any(unit.host for unit in units)),
+        (
+            Column("host"),
+            [hosts.get(unit.host or "", _UNKNOWN) for unit in units],
+            any(unit.host for unit in units),
+        ),
         (
             Column(number, "right"),
             ["" if unit.number is None else str(unit.number) for unit in units],
             any(unit.number is not None for unit in units),
         ),
-        (Column("device"), [unit.key for unit in units], True),
+        (Column("device"), [unit.key for unit in units], not told),
         (Column("chip"), [unit.product for unit in units], len({unit.product for unit in units}) > 1),
     ]
     return [(column, texts) for column, texts, telling in columns if telling]
@@ -106,8 +129,36 @@ def verdict_text(one: Standing) -> str:
 
 def signs_text(signs: Sequence[Sign]) -> str:
     """Return everything that the records say about an outlier, and whether that explains it."""
-    texts = [_TEXTS[sign.code](sign.values) for sign in signs]
-    return "; ".join(texts if explains(signs) else [*texts, "nothing recorded explains it"])
+    return _joined(signs) if explains(signs) else "; ".join(filter(None, (_joined(signs), _NOTHING)))
+
+
+def _joined(signs: Sequence[Sign]) -> str:
+    return "; ".join(map(_sign_text, signs))
+
+
+def says_text(pairs: Sequence[tuple[Group, Standing]]) -> str:
+    """Return what the records say about a device in the first of its cells, and what differs in the others."""
+    (_, first), *others = pairs
+    any_explains = any(explains(one.signs) for _, one in pairs)
+    texts = [signs_text(first.signs) if any_explains else _joined(first.signs)]
+    topics = {*map(_topic, first.signs)}
+    for group, one in others:
+        more = [sign for sign in one.signs if _topic(sign) not in topics]
+        topics |= {*map(_topic, more)}
+        texts += [f"in {group.cell.label}: {', '.join(map(_sign_text, more))}"] if more else []
+    without = [group.cell.label for group, one in others if not explains(one.signs)]
+    if without and explains(first.signs):
+        texts.append(f"in {', '.join(without)}: {_NOTHING}")
+    return "; ".join(text for text in (*texts, "" if any_explains else _NOTHING) if text)
+
+
+def _sign_text(sign: Sign) -> str:
+    return _TEXTS[sign.code](sign.values)
+
+
+def _topic(sign: Sign) -> tuple[str, ...]:
+    """Return what a sign is about, without its numbers."""
+    return sign.code, *(str(sign.values[name]) for name in _ABOUT if name in sign.values)
 
 
 def _hertz(values: Values) -> str:
@@ -122,6 +173,11 @@ def _cycles(values: Values) -> str:
 
 def _clock(values: Values) -> str:
     return f"its clock explains it: {_hertz(values)}"
+
+
+def _clock_beyond(values: Values) -> str:
+    went = "rose" if float(values["clock"]) > 0 else "fell"
+    return f"its clock {went} by more than its rate: {_hertz(values)}, and it takes {_cycles(values)}"
 
 
 def _clock_partly(values: Values) -> str:
@@ -150,7 +206,7 @@ def _named(values: Values) -> str:
     name = str(values["name"])
     words, unit = _WITH_UNITS.get(name, (name, ""))
     own, usual = (_value(str(values[which]), unit) for which in ("this", "usual"))
-    return f"{words} {own}, {'not set on most' if usual == NOT_SET else f'most have {usual}'}"
+    return f"{words} {own}, {'most lack it' if values['usual'] == NOT_SET else f'most have {usual}'}"
 
 
 def _value(text: str, unit: str) -> str:
@@ -185,6 +241,7 @@ def _only(values: Values) -> str:
 _TEXTS: Final = MappingProxyType[str, Callable[[Values], str]](
     {
         "clock": _clock,
+        "clock_beyond": _clock_beyond,
         "clock_partly": _clock_partly,
         "cycles": _not_clock,
         "clock_moved": _clock_moved,

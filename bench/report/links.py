@@ -1,11 +1,11 @@
 """What devices copy to each other, as tables: one matrix a machine and way, from whom down, to whom across."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from bench.analysis.links import NO_ACCESS, Link, Matrix
+from bench.analysis.estimates import NO_ACCESS
+from bench.analysis.links import Link, Matrix
 from bench.report.columns import KINDS, rate_columns
 from bench.report.explained_sources import References
 from bench.report.view import Column, Section, Texts, few, percent, section_of, significant
@@ -53,7 +53,7 @@ def pair_text(link: Link) -> str:
     return f"{link.source} {'with' if link.ways == 2 else 'to'} {link.target}"
 
 
-def left_out_notes(left_out: Counter[str]) -> list[str]:
+def left_out_notes(left_out: Mapping[str, int]) -> list[str]:
     """Say how many copies of the records are in no matrix, and why."""
     return [f"left out, {reason}: {count} cop{'ies' if count > 1 else 'y'}" for reason, count in left_out.items()]
 
@@ -85,16 +85,17 @@ def _notes(one: Matrix, references: References | None) -> Iterator[str]:
     if len(sizes) > 1:
         yield "arrays of several sizes, as not all fit the memory that was free"
     if one.missing:
-        yield f"not measured: {one.missing} of {one.missing + len(one.measured)} directions"
+        yield f"no rate of {one.missing} of {one.missing + len(one.measured)} directions"
 
 
 def _held_against(one: Matrix, references: References | None) -> Iterator[str]:
     text = published_text(one)
-    if text is not None:
-        yield f"the share is of {text}{_mark(one, references)}; what is published is the total of both ways"
-    elif any(link.share is not None for link in one.measured):
-        yield "the share is of each device's own published NVLink figure: of half of it one way, of all both ways"
-    else:
+    if one.has_shares:
+        own = "each device's own published NVLink figure: of half of it one way, of all both ways"
+        whole = f"{text}{_mark(one, references)}; what is published is the total of both ways"
+        yield f"the share is of {own if text is None else whole}"
+        yield "a pair without NVLink between it copies over PCIe: see 'nvidia-smi topo -m'"
+    elif not any(link.published for link in one.measured):
         yield "no NVLink figure of these devices is published, so that there is no share of it"
 
 

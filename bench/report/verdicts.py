@@ -32,7 +32,10 @@ _LONG: Final = MappingProxyType[Reason, str](
             "a rate that takes turns between two speeds has no one ratio; find what changes the speed (clock, "
             "other work), and measure again"
         ),
-        "host_limited": "what the host limited says nothing of the device; take larger matrices",
+        "host_limited": (
+            "what the host limited says nothing of the device; take larger matrices, or, of copies between GPUs, "
+            "see 'nvidia-smi topo -p2p r'"
+        ),
         "few_samples": "a side has fewer than six samples in some process, so no interval; measure it for longer",
         "interval": (
             "a difference of less than {least}, or none, cannot be excluded, nor one of more than {alike}; more "

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from bench.errors import BackendUnavailable, CannotWrite, ChipbenchError, InvalidRequest, RecordError, one_line
 from bench.records.record import Assembly, Header, decode_line
-from bench.records.store import RecordWriter, folder_key
+from bench.records.store import RecordWriter, folder_key, undisturbed
 from bench.run.engine import Answered, Ended, Engine, LeftOut, Message
 from bench.run.member import Failed, Look, Measure, Seen, answer_of, encoded
 from bench.run.request import Request
@@ -92,9 +92,10 @@ class Part:
                 raise
             self.failed = answer.text
             return False
-        ended = self.held.take(self.lines + 1, line) is not None
-        self.writer.append(line)
-        self.lines += 1
+        with undisturbed():  # between noting a cell and writing it nothing may come
+            ended = self.held.take(self.lines + 1, line) is not None
+            self.writer.append(line)
+            self.lines += 1
         return ended
 
     def finish(self, error: str | None) -> None:
@@ -174,7 +175,7 @@ class _Collector:
         self._engine, self._parts, self._request, self._key = engine, parts, request, key
         self._patience_s = patience_s
         self._running: dict[int, Part] = {}
-        self._looking: dict[int, str] = {}
+        self._looking: dict[int, tuple[str, float]] = {}
         self._waiting = [*parts]
         self._known: set[str] = set()
         self._cells = sum(len(part.held.done) for part in parts)
@@ -185,7 +186,7 @@ class _Collector:
         """Measure all, or what can be, until the end or until something stops it."""
         stopped_by: StoppedBy | None = None
         try:
-            self._known = {*self._engine.places()}
+            self._known = {part.begun_at for part in self._parts}
             while self._running or self._waiting:
                 self._start()
                 message = self._engine.next(_TICK_S)
@@ -207,7 +208,10 @@ class _Collector:
         """Start what waits for nothing: its place is free, and so is its machine, unless that does several."""
         if not self._waiting:
             return
-        places = {*self._looking.values(), *(part.place for part in self._running.values())}
+        places = {
+            *(place for place, _ in self._looking.values()),
+            *(part.place for part in self._running.values()),
+        }
         hosts = {part.header.device.host_key for part in self._running.values()}
         waiting: list[Part] = []
         for part in self._waiting:
@@ -244,8 +248,13 @@ class _Collector:
         try:
             self._cells += part.take(message.line)
         except RecordError as error:
-            part.finish(f"it sent what is no line of its record: {one_line(error)}")
+            # What that says of a file, and how to mend one, is of no use here.
+            what = one_line(error).partition("damaged record: ")[2].partition("; restore it")[0]
+            part.finish(f"it sent what is no line of its record: {what or one_line(error)}")
             self._engine.stop(message.number)
+        except CannotWrite as error:
+            part.finish(one_line(error))  # nothing may follow half a line
+            raise
 
     def _ended(self, message: Ended, part: Part) -> None:
         if part.over:
@@ -281,6 +290,10 @@ class _Collector:
             part.place = None
         if lost:
             self._ask_new([place for place in places if place not in self._known])
+        for number, (_, since) in list(self._looking.items()):
+            if monotonic() - since > _SILENT_S:
+                del self._looking[number]
+                self._engine.stop(number)
         if not self._running and not self._looking and monotonic() - self._heard > self._patience_s:
             for part in lost:
                 part.finish(part.error or _GONE)
@@ -290,24 +303,23 @@ class _Collector:
         for place in places:
             self._known.add(place)
             number = next(NUMBERS)
-            self._looking[number] = place
+            self._looking[number] = (place, monotonic())
             look = Look(backend=self._request.backend, key=self._key.decode())
             self._engine.start(place, number, encoded(look))
 
     def _looked(self, message: Message) -> None:
         """Give a place that turned out to have a lost device that device's record back."""
-        place = self._looking[message.number]
+        place, _ = self._looking[message.number]
         if isinstance(message, Ended):
             del self._looking[message.number]
             return
         answer = answer_of(message.line)
         if isinstance(answer, Seen):
-            taken = {part.place for part in self._parts if not part.over}
-            for part in self._waiting:
-                if part.place is None and part.header.device.key == answer.device.key and place not in taken:
+            lost = [part for part in self._waiting if part.place is None]
+            own = [part for part in lost if part.header.device.key == answer.device.key]
+            for part in own:  # all records of one device, of several processes that share a CPU those of one
+                if part.header.member == own[0].header.member:
                     part.place = place
-                    if part.header.process is None:  # else more records than this are of one device
-                        taken.add(place)
 
     def _close(self, stopped_by: StoppedBy | None) -> StoppedBy | None:
         """Break off what runs; what it had sent by then is kept."""

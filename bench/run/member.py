@@ -18,7 +18,7 @@ import msgspec
 
 from bench.devices import open_backend
 from bench.devices.base import Caveat, Device, Environment, Origin
-from bench.errors import BackendUnavailable, ChipbenchError, InvalidRequest, one_line
+from bench.errors import BackendUnavailable, ChipbenchError, InvalidRequest, impersonal, one_line
 from bench.measure.policy import Policy
 from bench.records.record import Header, Line, Resumed, encode_line
 from bench.records.store import now
@@ -123,7 +123,7 @@ def decoded_job(line: bytes) -> Job:
     """Return the job that a line is. Raises InvalidRequest if it is none."""
     try:
         job: Job = _JOBS.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = f"what was to be done could not be read: {one_line(error)}"
         raise InvalidRequest(message) from error
     return job
@@ -133,7 +133,7 @@ def answer_of(line: bytes) -> Answer | None:
     """Return the answer that a line is; None if it is none, such as a line of a record."""
     try:
         answer: Answer = _ANSWERS.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return answer
 
@@ -152,6 +152,9 @@ def work(line: bytes, emit: Callable[[bytes], None]) -> None:
                 _measure(job, lambda kept: emit(encode_line(kept)))
     except ChipbenchError as error:
         emit(encoded(Failed(text=one_line(error), code=error.exit_code)))
+    except Exception as error:  # noqa: BLE001 - there is nobody there to whom a traceback would tell anything
+        text = f"a bug in chipbench showed there: {type(error).__name__}: {impersonal(error)}"
+        emit(encoded(Failed(text=text, code=ChipbenchError.exit_code)))
 
 
 def _look(job: Look) -> Seen:
@@ -193,7 +196,8 @@ class MemberProcess:
         paths = [path for path in (os.environ.get("PYTHONPATH"), str(_ROOT)) if path]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.run.member"],
+                # -P: nothing is imported from the folder that people happen to be in.
+                [sys.executable, "-P", "-m", "bench.run.member"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},

@@ -10,6 +10,7 @@ _COUNTS: Final = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 _SLURM_COUNTS: Final = "SLURM_STEP_TASKS_PER_NODE"
 _SLURM_MACHINE: Final = "SLURM_NODEID"
 _MOST: Final = 1 << 20
+_COUNT: Final = re.compile(r"\d{1,7}", re.ASCII)
 
 
 def ranks_here() -> int:
@@ -18,11 +19,11 @@ def ranks_here() -> int:
     As documented by Slurm (srun, OUTPUT ENVIRONMENT VARIABLES), Open MPI and MPICH.
     """
     for name in _COUNTS:
-        if (text := os.environ.get(name, "")).isdecimal():
+        if _COUNT.fullmatch(text := os.environ.get(name, "")):
             return max(1, int(text))
     counts = _listed(os.environ.get(_SLURM_COUNTS, ""))
     machine = os.environ.get(_SLURM_MACHINE, "0")
-    index = int(machine) if machine.isdecimal() else 0
+    index = int(machine) if _COUNT.fullmatch(machine) else 0
     return counts[index] if index < len(counts) else 1
 
 

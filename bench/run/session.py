@@ -174,15 +174,20 @@ def _complete(path: Path, lines: Lines, footer: Footer) -> Outcome:
 def _check_same(path: Path, header: Header, backend: Backend, tool: str) -> None:
     """Refuse to mix two machines or software versions in one record."""
     results = path.absolute().parent.parent
+    check_key(path, results)
+    differs = difference(header, backend.environment(), tool, device_key(results, backend.identity()))
+    if differs is not None:
+        message = f"{path}: cannot be resumed: {differs}; restore that, or start a new run"
+        raise InvalidRequest(message)
+
+
+def check_key(path: Path, results: Path) -> None:
+    """Raise InvalidRequest for a record whose folder does not tell one device from another."""
     if not (results / KEY_FILE).exists():
         message = (
             f"{path}: cannot be resumed: {results} has no {KEY_FILE}, so nothing tells whether this is the same "
         )
         raise InvalidRequest(message + "device; move the record back to its results folder")
-    differs = difference(header, backend.environment(), tool, device_key(results, backend.identity()))
-    if differs is not None:
-        message = f"{path}: cannot be resumed: {differs}; restore that, or start a new run"
-        raise InvalidRequest(message)
 
 
 def difference(header: Header, here: Environment, tool: str, key: str) -> str | None:

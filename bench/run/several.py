@@ -1,17 +1,19 @@
 """A run over several devices: which are there, what is measured on each, and the headers of their records."""
 
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
+from pathlib import Path
 from time import monotonic
 from typing import Final, NamedTuple
 
 import msgspec
 
-from bench.errors import BackendUnavailable, ChipbenchError, InvalidRequest
-from bench.records.record import SCHEMA, Header, Member, Process
-from bench.records.store import now
+from bench.errors import BackendUnavailable, ChipbenchError, InvalidRequest, RecordError, one_line
+from bench.records.record import SCHEMA, Header, Member, Process, check_regimes
+from bench.records.store import now, record_path
 from bench.run.engine import Answered, Ended, Engine, LeftOut
 from bench.run.member import Answer, Failed, Job, Look, Resolve, Resolved, Seen, answer_of, encoded
 from bench.run.planning import Wish
@@ -24,6 +26,8 @@ _TICK_S: Final = 1.0
 _PAIRS: Final = "p2p"
 _SILENT: Final = f"it gave no answer within {_ANSWER_S:g} s"
 _GPU: Final = "gpu"
+_KEYED: Final = re.compile(r"[0-9a-f]{16}")
+_LARGEST: Final = 1 << 60
 _USAGE: Final = InvalidRequest.exit_code
 NUMBERS: Final = count(1)  # of jobs; an engine may serve several runs, so they are not counted anew
 
@@ -69,16 +73,25 @@ def arrange(
     """
     look = {place: indices.get(place) for place in engine.places()}
     found, left_out = survey(engine, request, key, look)
+    left_out = [*engine.left_out.values(), *left_out]
+    found, refused = _alone(found)
+    left_out += refused
     devices = [one._replace(seen=_named(one.seen, request)) for one in found]
     chosen = request.wish.workload == _PAIRS and any(index is not None for index in look.values())
     wishes = {one.place: _among(request.wish, one, devices) if chosen else request.wish for one in devices}
     plans, refused = _plans(engine, devices, wishes)
-    measured = [one for one in devices if one.place in plans]
     left_out += refused
-    if not measured:
+    begun = _headers([one for one in devices if one.place in plans], plans, request, together=together)
+    headers = []
+    for one in begun:
+        why = _unsound(one.header)
+        if why is None:
+            headers.append(one)
+        else:
+            left_out.append(LeftOut(one.place, why))
+    if not headers:
         raise nothing_left(left_out)
-    headers = _headers(measured, plans, request, together=together)
-    texts = [*(one.seen.note for one in measured), *(note for plan in plans.values() for note in plan.notes)]
+    texts = [*(one.seen.note for one in devices), *(note for plan in plans.values() for note in plan.notes)]
     return Arranged(tuple(headers), tuple(left_out), tuple(text for text in dict.fromkeys(texts) if text))
 
 
@@ -95,7 +108,7 @@ def nothing_left(left_out: Sequence[LeftOut]) -> ChipbenchError:
 def survey(
     engine: Engine, request: Request, key: bytes, indices: Mapping[str, int | None]
 ) -> tuple[list[Found], list[LeftOut]]:
-    """Return which device is at each place; a place is left out that has none, or one that another place has."""
+    """Return which device is at each place; a place is left out that has none, or says what cannot be."""
     looks: dict[str, Job] = {
         place: Look(backend=request.backend, key=key.decode(), index=index, identify=request.identify)
         for place, index in indices.items()
@@ -107,8 +120,39 @@ def survey(
             left_out.append(_unanswered(place, answer))
         elif answer.tool != VERSION:
             left_out.append(LeftOut(place, other_version(answer.tool)))
+        elif (why := _unbelievable(answer, request)) is not None:
+            left_out.append(LeftOut(place, why))
         else:
             found.append(Found(place, answer))
+    return found, left_out
+
+
+def _unbelievable(seen: Seen, request: Request) -> str | None:
+    """Return what in an answer cannot be true of a device, or names more than may be recorded; None if all can."""
+    device = seen.device
+    keyed = [bool(_KEYED.fullmatch(key or "")) for key in (device.key, device.host_key)]
+    numbers = (device.memory_bytes, device.sm_count, device.l2_bytes, device.index)
+    sound = all(keyed) and device.kind in {"cpu", _GPU} and seen.origin == "measured"
+    if not sound or (device.host is not None) > request.identify:
+        return "what it says of its device is not what chipbench says of one"
+    if any(number is not None and not 0 <= number < _LARGEST for number in numbers):
+        return "what it says of its device has numbers that no device has"
+    return None
+
+
+def _unsound(header: Header) -> str | None:
+    """Return why a header could not be read again, or its record would lie elsewhere; None if all is well."""
+    try:
+        check_regimes(Path(header.id), header)
+        record_path(Path(), header)
+    except RecordError as error:
+        return f"no record can be made of what it says: {one_line(error)}"
+    return None
+
+
+def _alone(found: list[Found]) -> tuple[list[Found], list[LeftOut]]:
+    """Return the devices without those that are there twice, or are not what is measured elsewhere."""
+    left_out: list[LeftOut] = []
     for check in (_without_gpu, _doubled):
         refused = dict(check(found))
         left_out += [LeftOut(place, why) for place, why in refused.items()]

@@ -154,11 +154,15 @@ class PeerTask(TimedTask):
         return [*staged, *limited]
 
     def verify(self) -> Check:
-        """Check every number that the timed copies write, then of arrays drawn anew; all is poisoned before."""
-        first = self._verified()
-        for index, (_, one) in enumerate(self._named(), start=_ANEW):
-            one.fill([self._seed, index], "normal")
-        return worst([first, self._verified()])
+        """Check every number that the timed copies write, then of arrays drawn anew; all is poisoned before.
+
+        Raises CellFailed, MemoryError or BackendUnavailable.
+        """
+        with self._runtime.explained():
+            first = self._verified()
+            for index, (_, one) in enumerate(self._named(), start=_ANEW):
+                one.fill([self._seed, index], "normal")
+            return worst([first, self._verified()])
 
     def _verified(self) -> Check:
         directions = [one for _, one in self._named()]

@@ -1,10 +1,10 @@
 """What the picture of copies between devices shows, as plain data: a panel a machine and way, each a heat map."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from bench.analysis.links import NO_ACCESS, Found, Link, Matrix, matrices
+from bench.analysis.estimates import NO_ACCESS
+from bench.analysis.links import Found, Link, Matrix, matrices
 from bench.errors import RecordError
 from bench.report.columns import KINDS
 from bench.report.links import (
@@ -77,7 +77,7 @@ def picture_of(found: Found) -> LinksPicture:
     if not all_of_them:
         raise _nothing(found.left_out)
     shown = all_of_them[:_MOST_PANELS]
-    sheet = all(link.published for one in shown for link in one.measured)
+    sheet = all(link.published for one in shown for link in one.measured) and any(one.has_shares for one in shown)
     shares = {id(link): _share(link, one, sheet=sheet) for one in shown for link in one.measured}
     high = max(1.0, *shares.values())
     scale = Scale(high, "of the published NVLink figure" if sheet else "of the fastest of its panel")
@@ -93,7 +93,7 @@ def picture_of(found: Found) -> LinksPicture:
     )
 
 
-def _nothing(left_out: Counter[str]) -> RecordError:
+def _nothing(left_out: Mapping[str, int]) -> RecordError:
     advice = "'chipbench run --workload p2p' measures them, on a machine of several GPUs"
     if not left_out:
         return RecordError(f"there is no copy between two GPUs in these records; {advice}")
@@ -127,7 +127,9 @@ def _panel(one: Matrix, title: str, shares: dict[int, float], high: float) -> Pa
 def _panel_title(one: Matrix, shown: Sequence[Matrix]) -> str:
     """Return what a panel is of: its machine and who measured it only where that is not one for all."""
     several = len({other.host for other in shown}) > 1, len({other.kind for other in shown}) > 1
-    published = f", {rate_text(one.published)} published" if one.published else ""
+    half = "half of " if one.ways == 1 else ""
+    figure = one.published and rate_text(one.published * 2 / one.ways)
+    published = f", against {half}{figure} published" if figure and one.has_shares else ""
     host = f", machine {shortened(one.host, _LETTERS)}" if several[0] else ""
     return f"{_what(one)}{published}{host}{f', {KINDS[one.kind]}' if several[1] else ''}"
 
@@ -160,23 +162,17 @@ def _slowest(some: Sequence[Matrix], several: bool) -> str:  # noqa: FBT001 - of
     return f"{WAYS[one.ways]} {pair_text(link)}{where} at {rate_text(link.rate.rate)}{how}"
 
 
-def _notes(shown: Sequence[Matrix], left_out: Counter[str], *, sheet: bool, more: int) -> Iterator[str]:
+def _notes(shown: Sequence[Matrix], left_out: Mapping[str, int], *, sheet: bool, more: int) -> Iterator[str]:
     hosts = listed([*dict.fromkeys(one.host for one in shown)])
     yield (
         f"GB/s; {COUNTED}. Devices are told by their index, as 'chipbench devices' counts, of machine {hosts}. "
         "Framed: the slowest."
     )
-    if sheet:
-        yield (
-            "The published NVLink figure is the total of both ways: copies both ways at once are held against it, "
-            "copies one way against half of it. 'chipbench chips CHIP --sources' lists the sources."
-        )
-    else:
-        yield "Not all of these devices have a published NVLink figure: shades are by the fastest of each panel."
+    yield _shades(shown, sheet=sheet)
     for one in shown:
         notes = [*asymmetry_notes(one)]
         if one.missing:
-            notes.append(f"{one.missing} of {one.missing + len(one.measured)} directions are not measured")
+            notes.append(f"{one.missing} of {one.missing + len(one.measured)} directions have no rate")
         if notes:
             yield f"{_panel_title(one, shown)}: {'; '.join(notes)}."
     if any(one.without_access for one in shown):
@@ -187,3 +183,21 @@ def _notes(shown: Sequence[Matrix], left_out: Counter[str], *, sheet: bool, more
     yield from (f"{capital(note)}." for note in left_out_notes(left_out))
     if more:
         yield f"Not drawn: {more} more panel{'s' if more > 1 else ''}; name the records of fewer machines."
+
+
+def _shades(shown: Sequence[Matrix], *, sheet: bool) -> str:
+    """Say what the shades are shares of, and why."""
+    if sheet:
+        return (
+            "The published NVLink figure is the total of both ways: copies both ways at once are held against it, "
+            "copies one way against half of it. 'chipbench chips CHIP --sources' lists the sources. A pair "
+            "without NVLink between it copies over PCIe: see 'nvidia-smi topo -m'."
+        )
+    links = [link for one in shown for link in one.measured]
+    if not any(link.published for link in links):
+        why = "No NVLink figure of these devices is published"
+    elif any(link.share is not None for link in links):
+        why = "Not all of these devices have a published NVLink figure"
+    else:
+        why = "None of these copies went over a link"
+    return f"{why}: shades are by the fastest of each panel."
