@@ -172,6 +172,7 @@ class TestTitle:
         assert H20.alt.endswith(f"{H20.title}.")
 
 
+@pytest.mark.slow
 class TestDrawn:
     @pytest.mark.parametrize("others", [("h100",), SIX], ids=["one", "six"])
     def test_no_two_texts_overlap_and_all_are_inside(self, others: tuple[str, ...]) -> None:

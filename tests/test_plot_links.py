@@ -126,6 +126,7 @@ class TestData:
             picture([record(0, [copied(copy(1), 1e9, failed=True)])])
 
 
+@pytest.mark.slow
 class TestDrawn:
     @pytest.mark.parametrize(("count", "senders"), [(8, 1), (9, 1)])
     def test_words_are_apart_and_inside(self, count: int, senders: int) -> None:

@@ -266,6 +266,7 @@ class TestFormat:
 LONG: Final = "results/" + "a-very-long-name-of-a-record" * 3
 
 
+@pytest.mark.slow
 class TestDrawn:
     @pytest.mark.parametrize(
         "sides",

@@ -296,6 +296,7 @@ class TestClear:
         assert all("text-anchor: end" in line for line in lines)
 
 
+@pytest.mark.slow
 class TestDrawn:
     @pytest.mark.parametrize(
         "highlighted",

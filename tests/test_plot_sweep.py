@@ -289,6 +289,7 @@ LONG: Final = "results/" + "A-very-Long-Name-of-a-RECORD" * 3
 ROWS: Final = here({product(1 << i, (8192, 8192)): estimate(5e13 * (i + 1), 0.3) for i in range(14)})
 
 
+@pytest.mark.slow
 class TestDrawn:
     @pytest.mark.parametrize(
         "sides",

@@ -258,6 +258,7 @@ class TestChoice:
             chosen([], dtype="bf16", label=None)
 
 
+@pytest.mark.slow
 class TestDrawn:
     @pytest.mark.parametrize(
         "found",

@@ -227,6 +227,7 @@ class TestMeasured:
         assert chipbench("report", "missing.jsonl").code == 2
 
 
+@pytest.mark.slow
 class TestHostile:
     def test_names_and_notes_are_text_and_nothing_else(self, folder: Path) -> None:
         specs = folder / "specs" / "chips"
