@@ -45,7 +45,7 @@ class Found(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A record to be made, and where; `key` is the folder's, for the device to be told by."""
+    """A record to be made, and where."""
 
     place: str
     header: Header
