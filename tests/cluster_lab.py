@@ -99,10 +99,21 @@ class Client:
             text=True,
             start_new_session=True,
         )
+        STARTED.append(self)
+
+    def left(self) -> list[psutil.Process]:
+        """Return the processes of its session that still run."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if os.getsid(process.pid) == self.process.pid and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def records(self) -> list[Lines]:
-        """Return what the records hold now."""
-        return [read_lines(path) for path in sorted(self.results.rglob("*.jsonl"))]
+        """Return what the records hold now; one that is only just made has no line yet."""
+        paths = [path for path in sorted(self.results.rglob("*.jsonl")) if b"\n" in path.read_bytes()]
+        return [read_lines(path) for path in paths]
 
     def has(self, cells: int) -> None:
         """Wait until so many cells are saved, while it still runs."""
@@ -120,6 +131,17 @@ class Client:
         """Kill it as nothing can be that answers."""
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
+
+
+STARTED: list[Client] = []
+
+
+def end_all() -> None:
+    """Kill whatever clients still run, as those of a test that failed."""
+    for client in STARTED:
+        if client.process.poll() is None:
+            client.kill()
+    STARTED.clear()
 
 
 def is_whole(lines: Lines) -> bool:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 from distributed.security import Security
 
@@ -13,7 +12,7 @@ from bench.errors import BackendUnavailable, InvalidRequest
 from bench.run.fleet import connecting
 from bench.run.fleet.connecting import Tls, connected
 from bench.version import VERSION
-from tests.cluster_lab import SIZES, SMALL, Client, Cluster, is_whole, until
+from tests.cluster_lab import SIZES, SMALL, Client, Cluster, end_all, is_whole, until
 
 pytestmark = [
     pytest.mark.cluster,
@@ -26,6 +25,12 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     made = Cluster(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def no_client_outlives_its_test() -> Iterator[None]:
+    yield
+    end_all()
 
 
 def client(cluster: Cluster, *arguments: str, workers: int = 1) -> Client:
@@ -137,7 +142,7 @@ def test_a_local_cluster_needs_nothing_started(tmp_path: Path) -> None:
     assert out.startswith("Fleet of ")
     assert [is_whole(one) for one in run.records()] == [True, True]
     assert "distributed" not in err
-    assert psutil.Process().children(recursive=True) == []
+    assert run.left() == []
 
 
 class TestTls:
