@@ -9,13 +9,13 @@ import click
 
 from bench.cli.parameters import ALL, GpuIndex, Seconds
 from bench.errors import BackendUnavailable, InvalidRequest
+from bench.workloads import PAIRS
 
 if TYPE_CHECKING:
     from bench.run.engine import Engine
     from bench.run.fleet.connecting import Cluster
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-_PAIRS: Final = "p2p"  # the workload that takes every GPU if none is named
 _TLS: Final = ("tls_ca", "tls_cert", "tls_key")
 _FILE: Final = click.Path(path_type=Path)
 
@@ -97,7 +97,7 @@ class Where:
         yield self.on_cluster and backend == "replay", replayed
         yield 0 < len(tls) < len(_TLS), "--tls-ca, --tls-cert and --tls-key go together"
         pairs = "workload p2p measures one pair of GPUs at a time; leave --together out"
-        yield self.together and options["workload"] == _PAIRS, pairs
+        yield self.together and options["workload"] == PAIRS, pairs
 
     def _idle(self, given: set[str]) -> Iterator[tuple[bool, str]]:
         """Yield what is given and has nothing to act on."""
@@ -115,7 +115,8 @@ class Where:
     @property
     def several(self) -> bool:
         """Whether a run is over several devices, each in a process and with a record of its own."""
-        pairs = self._options["workload"] == _PAIRS and self._options["backend"] != "cpu" and not self._gpus
+        # Copies between GPUs take every one of them if none is named.
+        pairs = self._options["workload"] == PAIRS and self._options["backend"] != "cpu" and not self._gpus
         return self.on_cluster or (bool(self._gpus) and self.index is None) or (pairs and len(_visible()) > 1)
 
     @contextmanager

@@ -16,7 +16,8 @@ _COUNT: Final = re.compile(r"\d{1,7}", re.ASCII)
 def ranks_here() -> int:
     """Return how many processes the launcher that started this one runs on this machine; 1 without one.
 
-    As documented by Slurm (srun, OUTPUT ENVIRONMENT VARIABLES), Open MPI and MPICH.
+    Seen to be so with srun of Slurm 22.05 and mpirun of Open MPI 4.1. That MPICH and Intel MPI set MPI_LOCALNRANKS
+    is what other programs rely on, and was not tried.
     """
     for name in _COUNTS:
         if _COUNT.fullmatch(text := os.environ.get(name, "")):

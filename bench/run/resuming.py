@@ -33,16 +33,14 @@ def resume_several(
     left = [(path, lines.header) for path, lines in fleet_of_record(record) if lines.footer is None]
     if not left:
         return [], [], None
-    key = folder_key(folder_of(request))
-    found, left_out = survey(engine, request._replace(backend=left[0][1].backend), key, indices)
+    request = request._replace(backend=left[0][1].backend)
+    found, left_out = survey(engine, request, folder_key(folder_of(request)), indices)
     left_out = [*engine.left_out.values(), *left_out]
     housed, homeless = _housed(left, [(str(one.seen.device.key), one.place) for one in found])
     if not housed:
         raise nothing_left(left_out or [LeftOut(str(record), "no place has a device of this run")])
     parts = all_open(_reopened(housed), len(housed))
-    collected, stopped_by = collect(
-        engine, parts, request._replace(backend=left[0][1].backend), on_progress, patience_s=patience_s
-    )
+    collected, stopped_by = collect(engine, parts, request, on_progress, patience_s=patience_s)
     return [*collected, *homeless], left_out, stopped_by
 
 

@@ -19,11 +19,11 @@ from bench.run.member import Answer, Failed, Job, Look, Resolve, Resolved, Seen,
 from bench.run.planning import Wish
 from bench.run.request import Request, as_chip, loaded
 from bench.version import VERSION
+from bench.workloads import PAIRS
 
 # A device that is first touched, and every size tried out on a slow one, take a minute or so.
 _ANSWER_S: Final = 10 * 60.0
 _TICK_S: Final = 1.0
-_PAIRS: Final = "p2p"
 _SILENT: Final = f"it gave no answer within {_ANSWER_S:g} s"
 _GPU: Final = "gpu"
 _KEYED: Final = re.compile(r"[0-9a-f]{16}")
@@ -77,7 +77,7 @@ def arrange(
     found, refused = _alone(found)
     left_out += refused
     devices = [one._replace(seen=_named(one.seen, request)) for one in found]
-    chosen = request.wish.workload == _PAIRS and any(index is not None for index in look.values())
+    chosen = request.wish.workload == PAIRS and any(index is not None for index in look.values())
     wishes = {one.place: _among(request.wish, one, devices) if chosen else request.wish for one in devices}
     plans, refused = _plans(engine, devices, wishes)
     left_out += refused
@@ -234,7 +234,7 @@ def _plans(
     """Return the plan of each place; the first place of each kind that answers settles it for all."""
     kinds: dict[object, list[Found]] = {}
     for one in devices:
-        own = one.place if wishes[one.place].workload == _PAIRS else None
+        own = one.place if wishes[one.place].workload == PAIRS else None
         kinds.setdefault((one.seen.backend, one.seen.device.folder, own), []).append(one)
     plans: dict[str, Resolved] = {}
     left_out: list[LeftOut] = []

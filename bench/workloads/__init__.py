@@ -3,6 +3,8 @@
 from types import MappingProxyType
 from typing import Final
 
+PAIRS: Final = "p2p"  # the workload whose cells are of two devices
+
 # Every workload with what it is, as the help says it; `run.planning` has the plan of each.
 WORKLOADS: Final = MappingProxyType(
     {
@@ -10,6 +12,6 @@ WORKLOADS: Final = MappingProxyType(
         "skinny": "products of 1 to 8192 rows",
         "stream": "copy and triad through memory",
         "llm": "the products of a model",
-        "p2p": "copies to the other GPUs of this machine",
+        PAIRS: "copies to the other GPUs of this machine",
     }
 )

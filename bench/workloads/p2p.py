@@ -12,7 +12,7 @@ from bench.workloads.base import PEER_COPY, Cell, Data
 OPERATION: Final = PEER_COPY
 VERSION: Final = 1  # 1: FP32, normal data from a fixed seed, one array a direction
 DTYPE: Final = "fp32"
-ELEMENTS: Final = 1 << 27  # 512 MiB an array, as nvbandwidth copies
+ELEMENTS: Final = 1 << 27  # 512 MiB an array, the default of nvbandwidth (defaultBufferSize)
 WAYS: Final[tuple[Literal[1, 2], ...]] = (1, 2)
 
 
