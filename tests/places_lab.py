@@ -118,6 +118,10 @@ class Site:
             self.running.pop(message.number, None)
         return message
 
+    def send(self, message: Message) -> None:
+        """Let a message be the last of those that are on their way."""
+        self._messages.append(message)
+
     def stop(self, number: int) -> None:
         self.stopped.append(number)
         self._messages.append(Ended(number, "it was stopped"))

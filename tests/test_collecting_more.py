@@ -14,7 +14,7 @@ from bench.records.record import decode_line, encode_line, read_lines
 from bench.records.store import KEY_FILE, RecordWriter, record_paths
 from bench.run import collecting, member, session, several
 from bench.run.collecting import Progress, measure_several
-from bench.run.engine import Answered, LeftOut
+from bench.run.engine import Answered, Ended, LeftOut
 from bench.run.planning import Resolved
 from bench.run.resuming import fleet_of_record
 from bench.run.several import arrange
@@ -177,6 +177,22 @@ class TestBack:
         begun = arrange(site, asked, KEY, indices=dict.fromkeys(site.places()), together=False).begun
         site.units["d"], site.hosts["d"] = site.units.pop("b"), "x"
         collected, _ = measure_several(site, begun, asked, lambda _progress: None)
+        assert complete(collected) == [True] * 3
+
+    def test_one_that_is_back_before_its_loss_is_noticed_is_found(self, site: Site, tmp_path: Path) -> None:
+        """Its new place is asked for another's sake, and nobody waits for what it has, yet."""
+        site.faults = {"b": gone(site, "b", 2, back_at="e"), "c": gone(site, "c", 1, back_at="d")}
+        site.hang = {"b": 2}
+
+        def noticed() -> None:
+            if "e" in site.jobs(member.Look) and not site.jobs(member.Measure).count("e"):
+                site.hang.clear()
+                for number in [number for number, place in site.running.items() if place == "b"]:
+                    site.send(Ended(number, "its worker is gone"))
+
+        site.on_idle = noticed
+        collected, _ = run(site, tmp_path, together=True)
+        assert errors(collected) == [None] * 3
         assert complete(collected) == [True] * 3
 
     def test_a_place_that_does_not_say_what_it_is_is_not_waited_for_for_ever(

@@ -178,6 +178,7 @@ class _Collector:
         self._looking: dict[int, tuple[str, float]] = {}
         self._waiting = [*parts]
         self._known: set[str] = set()
+        self._seen: dict[str, str] = {}
         self._cells = sum(len(part.held.done) for part in parts)
         self._of = sum(len(part.header.plan.cells) for part in parts)
         self._heard = monotonic()
@@ -290,6 +291,7 @@ class _Collector:
             part.place = None
         if lost:
             self._ask_new([place for place in places if place not in self._known])
+            self._give_back([part for part in self._waiting if part.place is None], places)
         for number, (_, since) in list(self._looking.items()):
             if monotonic() - since > _SILENT_S:
                 del self._looking[number]
@@ -308,18 +310,29 @@ class _Collector:
             self._engine.start(place, number, encoded(look))
 
     def _looked(self, message: Message) -> None:
-        """Give a place that turned out to have a lost device that device's record back."""
+        """Note which device a place turned out to have."""
         place, _ = self._looking[message.number]
         if isinstance(message, Ended):
             del self._looking[message.number]
             return
         answer = answer_of(message.line)
-        if isinstance(answer, Seen):
-            lost = [part for part in self._waiting if part.place is None]
-            own = [part for part in lost if part.header.device.key == answer.device.key]
-            for part in own:  # all records of one device, of several processes that share a CPU those of one
-                if part.header.member == own[0].header.member:
-                    part.place = place
+        if isinstance(answer, Seen) and answer.device.key is not None:
+            self._seen[place] = answer.device.key
+
+    def _give_back(self, lost: Sequence[Part], places: Sequence[str]) -> None:
+        """Let the places that turned out to have lost devices go on with their records.
+
+        A device may be seen at a new place before it is noticed that the old one is gone.
+        """
+        self._seen = {place: key for place, key in self._seen.items() if place in places}
+        for place, key in self._seen.items():
+            own = [part for part in lost if part.place is None and part.header.device.key == key]
+            if own:  # all records of one device, of several processes that share a CPU those of one
+                there = (part for part in self._parts if part.place == place)
+                member = next(there, own[0]).header.member
+                for part in own:
+                    if part.header.member == member:
+                        part.place = place
 
     def _close(self, stopped_by: StoppedBy | None) -> StoppedBy | None:
         """Break off what runs; what it had sent by then is kept."""
