@@ -22,11 +22,11 @@ from tests.support import cell, header, measurement, write_record
 class Clock:
     """A clock that moves on only while nothing is heard."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, step: float = 1.0) -> None:
+        self.now, self.step = 0.0, step
 
     def __call__(self) -> float:
-        self.now += 1.0
+        self.now += self.step
         return self.now
 
 

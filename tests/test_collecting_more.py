@@ -195,6 +195,23 @@ class TestBack:
         assert errors(collected) == [None] * 3
         assert complete(collected) == [True] * 3
 
+    def test_one_whose_process_dies_before_its_place_does_is_tried_at_its_new_place(
+        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As when a job of a cluster is ended: everything gets SIGTERM, and the worker is the last to go."""
+        monkeypatch.setattr(collecting, "monotonic", Clock(0.01))
+        die = gone(site, "b", 2, back_at="d")
+        site.faults = {"b": lost(2)}
+
+        def follows() -> None:
+            if "b" in site.units and site.jobs(member.Measure).count("b") and not site.running:
+                die([])
+
+        site.on_idle = follows
+        collected, _ = run(site, tmp_path, together=True)
+        assert errors(collected) == [None] * 3
+        assert complete(collected) == [True] * 3
+
     def test_a_place_that_does_not_say_what_it_is_is_not_waited_for_for_ever(
         self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -22,6 +22,7 @@ from bench.workloads.base import Cell
 PATIENCE_S: Final = 30.0
 _TICK_S: Final = 0.5
 _TRIES: Final = 2
+_BREATH_S: Final = 5.0  # a process that was killed may be the first sign that its worker, or machine, goes down
 _SPARE_FILES: Final = 64
 _GONE: Final = "its place is gone"
 # A cell takes some seconds, and its calls may be slow; a device that hangs says nothing for ever.
@@ -64,6 +65,7 @@ class Part:
         self.held = Assembly(writer.path, begun.header, done)
         self.tries, self.lines = 0, 1
         self.heard = 0.0
+        self.not_before = 0.0
         self.error: str | None = None
         self.failed: str | None = None
         self.over = False
@@ -209,6 +211,7 @@ class _Collector:
         """Start what waits for nothing: its place is free, and so is its machine, unless that does several."""
         if not self._waiting:
             return
+        now = monotonic()
         places = {
             *(place for place, _ in self._looking.values()),
             *(part.place for part in self._running.values()),
@@ -217,14 +220,15 @@ class _Collector:
         waiting: list[Part] = []
         for part in self._waiting:
             alone = part.header.member is None or part.header.member.at_once == 1
-            if part.place is None or part.place in places or (alone and part.header.device.host_key in hosts):
+            taken = part.place in places or (alone and part.header.device.host_key in hosts)
+            if part.place is None or taken or now < part.not_before:
                 waiting.append(part)
                 continue
             number = next(NUMBERS)
             self._running[number] = part
             places.add(part.place)
             hosts.add(part.header.device.host_key)
-            part.failed, part.heard = None, monotonic()
+            part.failed, part.heard = None, now
             self._engine.start(part.place, number, part.job(self._key))
         self._waiting = waiting
 
@@ -268,6 +272,7 @@ class _Collector:
             part.finish(message.error or _BROKE_OFF)
         else:
             part.error = message.error or _BROKE_OFF
+            part.not_before = self._heard + _BREATH_S
             self._waiting.append(part)
             if part.place not in self._engine.places():
                 part.place = None
