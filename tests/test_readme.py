@@ -73,18 +73,22 @@ def test_outputs_are_what_the_commands_print(results: Path) -> None:
         assert output == _invoke(command.removeprefix("$ chipbench "), results)
 
 
-def test_the_run_that_it_shows_is_the_record_in_the_test_data() -> None:
-    """Replayed, the record gives the very rows, intervals and notes that stand in the README."""
+def test_the_run_that_it_shows_is_the_record_in_the_test_data(tmp_path: Path) -> None:
+    """Replayed, the record gives the very rows, intervals and notes that stand in the README, and what follows."""
     (block,) = (block for block in BLOCKS if block.startswith("$ chipbench run\n"))
     runner = CliRunner()
-    result = runner.invoke(main, ["run", "--backend", "replay", "--from", str(RECORD)])
+    options = ["--backend", "replay", "--from", str(RECORD), "--results-dir", str(tmp_path)]
+    result = runner.invoke(main, ["run", *options])
     assert result.exit_code == 0, result.stderr
-    replayed = result.stdout.splitlines()
+    replayed, said = result.stdout.splitlines(), result.stderr.splitlines()
     assert replayed[0].startswith("Replayed from record ")
-    shown = block.splitlines()[1:]
+    _, backend, *shown = block.splitlines()
+    assert backend.startswith("Measuring the CPU through NumPy's BLAS: ")
     assert shown[0].startswith("Measured here, ")
     assert shown[0].split(" UTC: ")[1] == replayed[0].split(" UTC: ")[1]
     assert shown[1 : len(replayed)] == replayed[1:]
+    assert [line[:7] for line in shown[len(replayed) :]] == [line[:7] for line in said]
+    assert [f"{line} --results-dir {tmp_path}" for line in shown if "compare latest" in line] == [said[-2]]
 
 
 def test_lines_that_it_takes_from_an_answer_stand_there(results: Path) -> None:
