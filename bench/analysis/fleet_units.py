@@ -208,10 +208,8 @@ def _positive(value: float | None) -> float | None:
 
 
 def _run_of(header: Header) -> str:
-    """Return what the records of one run have in common: of several devices, of several processes, or of one."""
-    if header.member is not None:
-        return header.member.fleet
-    return header.process.group if header.process else header.id
+    """Return what the records of one run have in common: of several devices, or of one."""
+    return header.member.fleet if header.member else header.run
 
 
 def _named(header: Header) -> Iterator[tuple[str, str]]:

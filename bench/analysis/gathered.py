@@ -92,15 +92,10 @@ def gather(names: Sequence[str], results: Path, chip_of: ChipOf, suggested: Sequ
     runs += [run for one in _runs_of(files.values(), damaged) for run in _read(one.paths, damaged)]
     whole: dict[str, GatheredRun] = {}
     for run in sorted(runs, key=lambda run: -len(run.paths)):
-        whole.setdefault(_ident(run.header), run)
+        whole.setdefault(run.header.run, run)
     errors = {str(error): error for error in damaged}
     devices = _devices(sorted(whole.values(), key=lambda run: run.header.taken), chip_of)
     return Gathered(tuple(devices), tuple(errors.values()), tuple(dict.fromkeys(notes)))
-
-
-def _ident(header: Header) -> str:
-    """Return what the records of one run have in common."""
-    return header.process.group if header.process else header.id
 
 
 def _read(paths: Sequence[Path], damaged: list[RecordError]) -> list[GatheredRun]:
@@ -139,7 +134,7 @@ def _runs_of(paths: Iterable[Path], damaged: list[RecordError]) -> list[_Files]:
         if isinstance(header, RecordError):
             damaged.append(header)
             continue
-        runs.setdefault(_ident(header), _Files(header, {})).by_id.setdefault(header.id, path)
+        runs.setdefault(header.run, _Files(header, {})).by_id.setdefault(header.id, path)
     return sorted(runs.values(), key=lambda files: files.header.taken)
 
 

@@ -76,6 +76,11 @@ class Header(
     member: Member | None = None
 
     @property
+    def run(self) -> str:
+        """What the records of all processes that one run had on a device have in common."""
+        return self.process.group if self.process else self.id
+
+    @property
     def taken(self) -> str:
         """When the samples were begun to be taken: of a replay, long before it was `started`."""
         return self.replayed_from or self.started

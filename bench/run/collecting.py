@@ -179,7 +179,7 @@ class _Collector:
         self._running: dict[int, Part] = {}
         self._looking: dict[int, tuple[str, float]] = {}
         self._waiting = [*parts]
-        self._known: set[str] = set()
+        self._known = {part.begun_at for part in parts}
         self._seen: dict[str, str] = {}
         self._cells = sum(len(part.held.done) for part in parts)
         self._of = sum(len(part.header.plan.cells) for part in parts)
@@ -189,7 +189,6 @@ class _Collector:
         """Measure all, or what can be, until the end or until something stops it."""
         stopped_by: StoppedBy | None = None
         try:
-            self._known = {part.begun_at for part in self._parts}
             while self._running or self._waiting:
                 self._start()
                 message = self._engine.next(_TICK_S)
