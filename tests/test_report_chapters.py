@@ -179,6 +179,20 @@ class TestWhole:
         found = made("t4", "l4")
         assert chapter(found, "answer").lead[2] == "None of what was measured here is a product with a rate."
 
+    def test_the_products_under_the_roofs_are_of_the_format_of_the_picture(self, folder: Path) -> None:
+        """A CPU has no BF16, the format that is drawn of several; its own products must not be left out."""
+        own = [
+            *gemm.cells(["fp32"], [gemm.square(64), gemm.square(96)], library="numpy.matmul", l2="hot"),
+            *stream.cells(["copy"], 1 << 24, library="numpy.copyto"),
+        ]
+        saved(folder / "results", (1.0,), own)
+        found = chapter(made("h20", "h100"), "roofline")
+        (picture,) = found.pictures
+        products = next(one for one in found.sections if one.title == "Products")
+        measured_here = [row for row in products.rows if "64³" in row or "96³" in row]
+        assert "FP32" in picture.title
+        assert [row[1] for row in measured_here] == ["fp32", "fp32"]
+
     def test_a_chip_alone_that_is_covered_is_said_to_be(self) -> None:
         found = made("gb300")
         assert "no other chip stands beside it here" in chapter(found, "answer").lead[0]

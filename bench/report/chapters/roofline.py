@@ -6,14 +6,15 @@ from typing import Final
 from bench.analysis.compare import Side
 from bench.analysis.roofline import ceilings, points
 from bench.analysis.sides import side_of_chip
+from bench.errors import RecordError
 from bench.report.chapters.base import Chapter
 from bench.report.chapters.common import chosen_text, illustrated, published
 from bench.report.explained_sources import References
 from bench.report.material import Material
-from bench.report.plots.names import FIRST_CHOICE
 from bench.report.plots.roofline_data import Limits, RooflinePicture, chosen_dtype, picture_of
 from bench.report.roofline import roofline_view
 from bench.report.view import Section, View
+from bench.units import Dtype
 
 _HOW: Final = (
     "A product that does few operations for every byte it moves is limited by memory, one that does many by "
@@ -29,7 +30,8 @@ def chapter(material: Material, references: References) -> Chapter:
     every = [one for _, some in limits for one in some]
     found = [point for side, some in limits for point in points(side, some)]
     view = roofline_view(sides, every, found)
-    drawn = [point for point in found if point.cell.dtype_name == FIRST_CHOICE]
+    dtype = _dtype(limits)
+    drawn = [point for point in found if point.cell.dtype == dtype]
     *others, last = [_whole(section, view) for section in roofline_view(sides, every, drawn or found).sections]
     return Chapter(
         name="roofline",
@@ -65,6 +67,14 @@ def _sides(material: Material) -> list[Side]:
         here = [side for side in material.sides if side.chip == chip]
         found += here or [material.by_others(chip) or side_of_chip(chip)]
     return [*found, *(side for side in material.sides if side not in found)]
+
+
+def _dtype(limits: Limits) -> Dtype | None:
+    """Return the number format of the picture; None if there is nothing to draw."""
+    try:
+        return chosen_dtype(limits, None)
+    except RecordError:
+        return None
 
 
 def _picture(limits: Limits) -> RooflinePicture:
