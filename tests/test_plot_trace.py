@@ -136,7 +136,7 @@ class TestPanels:
     def test_the_power_limit_is_that_of_the_record_and_may_be_unknown(self) -> None:
         lines = picture(traced()).panels[2].lines
         assert (lines[1].value, lines[1].mark, lines[1].drawn) == (700, "limit", True)
-        for unknown in (head(), head(power_limit_w="?")):
+        for unknown in (head(), *(head(power_limit_w=text) for text in ("?", "nan", "inf", "-1"))):
             assert [line.mark for line in picture(traced(), of=unknown).panels[2].lines] == ["median"]
 
     @pytest.mark.parametrize("factors", [QUIET, [1, 5, 1, 1, 3, 1, 1], [1.0] * 6])
@@ -162,6 +162,10 @@ class TestPanels:
 
 
 class TestTitle:
+    def test_a_power_limit_that_is_none_is_not_told_in_watts(self) -> None:
+        capped = traced(first=1.9e9, telemetry=CAPPED)
+        assert "its power limit brought its clock down" in title(capped, of=head(power_limit_w="nan"))
+
     def test_the_power_limit_is_blamed_only_where_the_sensors_do(self) -> None:
         capped = title(traced(first=1.98e9, telemetry=CAPPED))
         assert capped == (

@@ -1,5 +1,6 @@
 """A record, as JSON lines: what each line holds, how a file is read, and every way it can be damaged."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -79,6 +80,15 @@ class Header(
     def run(self) -> str:
         """What the records of all processes that one run had on a device have in common."""
         return self.process.group if self.process else self.id
+
+    @property
+    def power_limit_w(self) -> float | None:
+        """The power limit that was set, in watts; None where the record does not tell, or tells nonsense."""
+        try:
+            limit = float(self.environment.settings["power_limit_w"])
+        except (KeyError, ValueError):
+            return None
+        return limit if 0 < limit < math.inf else None
 
     @property
     def taken(self) -> str:

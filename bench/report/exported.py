@@ -1,6 +1,5 @@
 """Measurements for other programs: one flat row each, as CSV and JSON, in base units."""
 
-import math
 from collections.abc import Iterable, Sequence
 
 from bench.analysis.estimates import is_host_limited, measured_rate
@@ -76,16 +75,7 @@ def _surroundings(header: Header, reading: Reading) -> dict[str, object]:
     power = reading.telemetry.power_w if reading.telemetry else None
     return {
         "power_w": power.median if power else None,
-        "power_limit_w": _number(header.environment.settings.get("power_limit_w")),
+        "power_limit_w": header.power_limit_w,
         "driver": header.environment.versions.get("driver"),
         "warnings": warning_codes(header, reading.warnings),
     }
-
-
-def _number(text: str | None) -> float | None:
-    """Return the number that a setting is; None where it is not there, or none."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -18,7 +18,7 @@ from bench.report.columns import KINDS, by_library, ends_text
 from bench.report.plots.layout import listed, spread
 from bench.report.plots.names import rate_text, unbound
 from bench.report.plots.trace_choice import no_rate
-from bench.report.plots.trace_title import power_limit, title_of
+from bench.report.plots.trace_title import title_of
 from bench.report.view import percent, significant
 from bench.report.wording import sentence
 from bench.units import PREFIXES, format_si
@@ -156,7 +156,7 @@ def _lines(series: _Series, header: Header, cell: Cell, rate: Estimate, chip: Ch
             yield Line(
                 "published", boost, f"published boost clock {rate_text(boost, 'Hz')}", _share(middle, boost)
             )
-    limit = power_limit(header) if series.name == "power" else None
+    limit = header.power_limit_w if series.name == "power" else None
     if limit:
         yield Line("limit", limit, f"power limit {limit:g} W", _share(middle, limit))
 

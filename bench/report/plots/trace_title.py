@@ -38,14 +38,6 @@ def title_of(header: Header, measurement: Measurement, reading: Reading, rate: E
     return f"{origin}{said}{f'; {after}' if after else ''}"
 
 
-def power_limit(header: Header) -> float | None:
-    """Return the power limit in watts that was set; None where the record does not tell."""
-    try:
-        return float(header.environment.settings["power_limit_w"])
-    except (KeyError, ValueError):
-        return None
-
-
 def _first_clock(warm_up: WarmUp | None) -> float | None:
     """Return the clock in Hz of the first block whose is known, before any sample."""
     return next((clock for clock in (warm_up and warm_up.sm_clock_hz) or () if clock is not None), None)
@@ -88,7 +80,7 @@ def _clock(header: Header, measurement: Measurement, reading: Reading, rate: Est
     moved = 0.0 if first is None else held / first - 1
     has_moved = first is not None and abs(moved) > _MOVED
     course = f"from {_hertz(first or held)} to {_hertz(held)}"
-    watts = power_limit(header)
+    watts = header.power_limit_w
     limit = "its power limit" if watts is None else f"its power limit of {watts:g} W"
     if POWER_CAP not in rate.caveats:
         yield f"its clock {_went(moved)} {course}" if has_moved else f"its clock was {_hertz(held)}"
