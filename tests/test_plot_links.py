@@ -191,4 +191,7 @@ class TestCommand:
 
     def test_a_name_that_is_nothing_is_refused(self, folder: Path) -> None:
         assert folder.exists()
-        assert chipbench("plot", "links", "nowhere", "-o", "out.svg").code == 2
+        for name in ("nowhere", "h20"):
+            answer = chipbench("plot", "links", name, "-o", "out.svg")
+            assert answer.code == 2
+            assert f"{name!r} is no record or folder; give a record file, a folder of records or l" in answer.error

@@ -72,7 +72,7 @@ class Gathered(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def gather(names: Sequence[str], results: Path, chip_of: ChipOf, suggested: Sequence[str] = ()) -> Gathered:
+def gather(names: Sequence[str], results: Path, chip_of: ChipOf) -> Gathered:
     """Return what record files, folders or `latest` hold; without names, what lies below `results`, if anything.
 
     A file stands for itself, a folder for its newest runs. Files of one run's processes are taken together. Raises
@@ -83,7 +83,7 @@ def gather(names: Sequence[str], results: Path, chip_of: ChipOf, suggested: Sequ
     runs: list[GatheredRun] = []
     files: dict[Path, Path] = {}
     for name in names or ([str(results)] if any(results.rglob("*.jsonl")) else []):
-        paths, said = paths_of(name, results, suggested)
+        paths, said = paths_of(name, results)
         notes += said
         if Path(name).is_dir():
             runs += _newest(name, paths, damaged, notes)

@@ -74,14 +74,17 @@ def _amiss(label: str, pool: Pool) -> Iterator[str]:
             yield f"{label}: holds {here} of the {of} processes of a run"
 
 
-def paths_of(name: str, results: Path, suggested: Sequence[str]) -> tuple[Sequence[Path], tuple[str, ...]]:
+def paths_of(
+    name: str, results: Path, chips: Sequence[str] | None = None
+) -> tuple[Sequence[Path], tuple[str, ...]]:
     """Return the files that a record's path, a folder or `latest` stands for, and how it was understood.
 
-    Raises RecordError if there are none, and InvalidRequest, naming the nearest of `suggested`, if it is none of
-    these.
+    Raises RecordError if there are none, and InvalidRequest if it is none of these. That says what could be given
+    instead: one of `chips` too, the nearest of which is named, unless they are None.
     """
     if not name.strip():
-        message = "an empty name stands for nothing (an unset variable?); give a record, a folder or a chip"
+        what = "a record or a folder" if chips is None else "a record, a folder or a chip"
+        message = f"an empty name stands for nothing (an unset variable?); give {what}"
         raise InvalidRequest(message)
     if name == LATEST:
         newest = latest(results)
@@ -94,12 +97,12 @@ def paths_of(name: str, results: Path, suggested: Sequence[str]) -> tuple[Sequen
             return [path], ()
         if path.is_dir():
             return record_paths(path), ()
-    hint = did_you_mean(
-        name,
-        [LATEST, *suggested],
-        otherwise=f"give a record file, a folder of records, {LATEST}, a chip or {PUBLISHED}CHIP",
-    )
-    message = f"{name!r} is no record, folder or chip{hint}"
+    if chips is None:
+        is_none, otherwise = "record or folder", f"give a record file, a folder of records or {LATEST}"
+    else:
+        is_none = "record, folder or chip"
+        otherwise = f"give a record file, a folder of records, {LATEST}, a chip or {PUBLISHED}CHIP"
+    message = f"{name!r} is no {is_none}{did_you_mean(name, [LATEST, *(chips or ())], otherwise=otherwise)}"
     raise InvalidRequest(message)
 
 

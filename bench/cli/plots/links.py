@@ -42,7 +42,7 @@ def command(
     asked = Asked(catalogue_from(specs_dir), results_dir, specs_dir, skip_bad=skip_bad)
     paths = _files(names, results_dir)
     check_target(output, paths, force=force)
-    fleet = fleet_of(paths, asked.chip_of)
+    fleet = fleet_of(paths, asked.catalogue.known)
     asked.tell_damaged(fleet.damaged, ", ".join(names))
     picture = picture_of(links_of(fleet))
     from bench.report.plots.links import render  # noqa: PLC0415 - only now is there something to draw
@@ -57,7 +57,7 @@ def _files(names: "Sequence[str]", results_dir: Path) -> list[Path]:
 
     found: dict[Path, None] = {}
     for name in names:
-        paths, notes = paths_of(name, results_dir, ())
+        paths, notes = paths_of(name, results_dir)
         for note in notes:
             say(note)
         found |= dict.fromkeys(paths)
