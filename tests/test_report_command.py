@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,7 @@ class TestMeasured:
         [
             ("h20", "'h20' is a chip, and a RECORD what was measured; --chip h20 tells of it"),
             ("published:h100", "'published:h100' is a chip, and a RECORD what was measured; --chip h100 tells"),
-            ("a" * 300, "is no record, folder or chip"),
+            ("a" * 300, "is no record or folder; give a record file, a folder of records or latest"),
         ],
     )
     def test_a_chip_is_no_record(self, name: str, why: str) -> None:
@@ -224,7 +225,17 @@ class TestMeasured:
         assert why in answer.error
 
     def test_what_is_no_record_is_refused(self) -> None:
-        assert chipbench("report", "missing.jsonl").code == 2
+        answer = chipbench("report", "missing.jsonl")
+        assert answer.code == 2
+        assert answer.error.endswith("no record or folder; give a record file, a folder of records or latest")
+
+    def test_what_of_others_measurements_is_replaced_is_not_said_to_be_a_chip(self, tmp_path: Path) -> None:
+        own = tmp_path / "published"
+        own.mkdir()
+        shutil.copy(shipped_specs() / "published" / "h20-96gb.toml", own)
+        answer = chipbench("report", "--chip", "h20", "--specs-dir", tmp_path, "--format", "json", "-o", "-")
+        assert f"{tmp_path} overrides what others measured of h20-96gb" in answer.err
+        assert "overrides: h20-96gb" not in answer.err
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.options import catalogue_from, chip_from, say
+from bench.cli.options import catalogue_from, chip_from, others_from, say
 from bench.errors import InvalidRequest, RecordError
 
 if TYPE_CHECKING:
@@ -24,14 +24,7 @@ class Asked:
 
     @cached_property
     def _others(self) -> "PublishedMeasurements":
-        from bench.published.measured import read_published_measurements  # noqa: PLC0415 - only where asked for
-        from bench.published.source import specs_folders  # noqa: PLC0415
-
-        known = read_published_measurements(specs_folders(self._specs))
-        known.check_chips(self.catalogue.ids)
-        if known.overridden:
-            say(f"{self._specs} overrides what others measured of {', '.join(known.overridden)}")
-        return known
+        return others_from(self._specs, self.catalogue)
 
     def measurements(self, chip: "Chip") -> "Sequence[PublishedMeasurement]":
         """Return what others measured on a chip. Raises InvalidRequest if nobody did."""
@@ -54,7 +47,7 @@ class Asked:
                 say(f"{name} is the chip; the file or folder of that name is ./{name}")
             return sides.Named(sides.side_of_chip(chip_from(self.catalogue, name)))
         suggested = [*self.catalogue.ids, *self.catalogue.aliases]
-        named = sides.measured_side(name, self._results, self.chip_of, suggested)
+        named = sides.measured_side(name, self._results, self.catalogue.known, suggested)
         for note in named.notes:
             say(note)
         self.tell_damaged(named.damaged, name)
@@ -68,10 +61,6 @@ class Asked:
             count = f"{len(damaged)} record{'s' if len(damaged) > 1 else ''}"
             message = f"{count} of {name} cannot be read; --skip-bad uses the rest"
             raise RecordError(message)
-
-    def chip_of(self, chip_id: str) -> "Chip | None":
-        """Return the chip of this id, if it is known."""
-        return self.catalogue.chip(chip_id) if chip_id in self.catalogue.ids else None
 
 
 def sides_from(names: Sequence[str], *, results_dir: Path, specs_dir: Path | None, skip_bad: bool) -> "list[Side]":

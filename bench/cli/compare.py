@@ -159,7 +159,7 @@ def _fleet(asked: Asked, names: Sequence[str], gates: "Sequence[Gate]", format_n
     from bench.report.fleet import fleet_view  # noqa: PLC0415
     from bench.report.fleet_notes import untold_texts  # noqa: PLC0415
 
-    fleet = fleet_of(fleet_paths(names), asked.chip_of)
+    fleet = fleet_of(fleet_paths(names), asked.catalogue.known)
     asked.tell_damaged(fleet.damaged, ", ".join(names))
     if not fleet.has_rates:
         message = f"{', '.join(names)}: no device has a rate here; 'chipbench results list' says what there is"

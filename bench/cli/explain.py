@@ -16,6 +16,7 @@ from bench.cli.options import (
     chip_from,
     day_from,
     models_from,
+    rules_from,
     say,
     shared_options,
     show,
@@ -155,17 +156,12 @@ def _told(
     """Return what there is to tell of a chip, of a design, or of all chips in brief."""
     from bench.analysis.explain import brief_story, imagined_story, story_of  # noqa: PLC0415 - not for `--help`
     from bench.published.chips import Chip  # noqa: PLC0415
-    from bench.published.rules import read_rules  # noqa: PLC0415
     from bench.published.source import specs_folders  # noqa: PLC0415
     from bench.published.timeline import read_timeline  # noqa: PLC0415
     from bench.report.explained import explained  # noqa: PLC0415
     from bench.report.matrix import matrix  # noqa: PLC0415
 
-    folders = specs_folders(specs_dir)
-    book, events = read_rules(folders), read_timeline(folders)
-    book.check_chips(catalogue.ids)
-    if book.overridden:
-        say(f"{specs_dir} overrides: {', '.join(book.overridden)}")
+    book, events = rules_from(specs_dir, catalogue), read_timeline(specs_folders(specs_dir))
     if day is not None and day > book.known_until:
         say(f"the rules are known until {book.known_until}; what they say on {day} is unknown")
     if isinstance(subject, list):

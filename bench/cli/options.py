@@ -15,7 +15,9 @@ from bench.errors import CannotWrite
 
 if TYPE_CHECKING:
     from bench.published.chips import Catalogue, Chip
+    from bench.published.measured import PublishedMeasurements
     from bench.published.models import Models
+    from bench.published.rules import RuleBook
     from bench.report.view import View
 
 # As bench.report.formats has them; JUnit's is for what was judged only.
@@ -108,6 +110,30 @@ def models_from(specs_dir: Path | None) -> "Models":
     if models.overridden:
         say(f"{specs_dir} overrides: {', '.join(models.overridden)}")
     return models
+
+
+def rules_from(specs_dir: Path | None, catalogue: "Catalogue") -> "RuleBook":
+    """Return the export rules, and say on stderr which of them `specs_dir` overrides."""
+    from bench.published.rules import read_rules  # noqa: PLC0415 - `--help` must not load it
+    from bench.published.source import specs_folders  # noqa: PLC0415
+
+    book = read_rules(specs_folders(specs_dir))
+    book.check_chips(catalogue.ids)
+    if book.overridden:
+        say(f"{specs_dir} overrides: {', '.join(book.overridden)}")
+    return book
+
+
+def others_from(specs_dir: Path | None, catalogue: "Catalogue") -> "PublishedMeasurements":
+    """Return what others measured, and say on stderr of which chips `specs_dir` overrides it."""
+    from bench.published.measured import read_published_measurements  # noqa: PLC0415 - `--help` must not load it
+    from bench.published.source import specs_folders  # noqa: PLC0415
+
+    others = read_published_measurements(specs_folders(specs_dir))
+    others.check_chips(catalogue.ids)
+    if others.overridden:
+        say(f"{specs_dir} overrides what others measured of {', '.join(others.overridden)}")
+    return others
 
 
 def chip_from(catalogue: "Catalogue", name: str) -> "Chip":

@@ -13,7 +13,9 @@ from bench.cli.options import (
     catalogue_from,
     chip_from,
     models_from,
+    others_from,
     put_out,
+    rules_from,
     say,
     shared_options,
     skip_bad_option,
@@ -160,19 +162,18 @@ def _report(
 
 def _published(specs_dir: Path | None) -> "Published":
     """Return all that the specs folders hold, and say what `specs_dir` overrides."""
-    from bench.published.measured import read_published_measurements  # noqa: PLC0415 - not for `--help`
-    from bench.published.rules import read_rules  # noqa: PLC0415
-    from bench.published.source import specs_folders  # noqa: PLC0415
+    from bench.published.source import specs_folders  # noqa: PLC0415 - `--help` must not load it
     from bench.published.timeline import read_timeline  # noqa: PLC0415
     from bench.report.material import Published  # noqa: PLC0415
 
-    folders = specs_folders(specs_dir)
-    catalogue, book, others = catalogue_from(specs_dir), read_rules(folders), read_published_measurements(folders)
-    book.check_chips(catalogue.ids)
-    others.check_chips(catalogue.ids)
-    for name in (*book.overridden, *others.overridden):
-        say(f"{specs_dir} overrides: {name}")
-    return Published(catalogue, book, read_timeline(folders), others, list(models_from(specs_dir).values()))
+    catalogue = catalogue_from(specs_dir)
+    return Published(
+        catalogue=catalogue,
+        book=rules_from(specs_dir, catalogue),
+        events=read_timeline(specs_folders(specs_dir)),
+        others=others_from(specs_dir, catalogue),
+        models=list(models_from(specs_dir).values()),
+    )
 
 
 def _subjects(names: tuple[str, ...], catalogue: "Catalogue") -> "list[Chip]":
@@ -197,8 +198,7 @@ def _measured(names: tuple[str, ...], results: Path, catalogue: "Catalogue", *, 
         if catalogue.has(chip) and not Path(name).exists():
             message = f"{name!r} is a chip, and a RECORD what was measured; --chip {chip} tells of it"
             raise InvalidRequest(message)
-    known = {*catalogue.ids}
-    found = gather(names, results, lambda chip_id: catalogue.chip(chip_id) if chip_id in known else None)
+    found = gather(names, results, catalogue.known)
     for note in found.notes:
         say(note)
     for error in found.damaged:

@@ -321,7 +321,7 @@ def _report(
     from bench.report.measured import Run, run_view  # noqa: PLC0415 - `--help` must not load it
 
     last = outcomes[-1]
-    own = catalogue.chip(last.header.device.chip) if last.header.device.chip in catalogue.ids else None
+    own = catalogue.known(last.header.device.chip)
     paths = [str(outcome.path) for outcome in outcomes if outcome.path is not None]
     run = Run(
         header=outcomes[0].header,

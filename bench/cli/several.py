@@ -137,7 +137,7 @@ def _show(paths: Sequence[Path], catalogue: "Catalogue", format_name: str) -> bo
     from bench.analysis.links import links_of  # noqa: PLC0415
     from bench.report.fleet import fleet_view  # noqa: PLC0415
 
-    fleet = fleet_of(paths, lambda name: catalogue.chip(name) if name in catalogue.ids else None)
+    fleet = fleet_of(paths, catalogue.known)
     show(fleet_view(fleet, links=links_of(fleet)), format_name)
     return fleet.has_rates
 

@@ -223,6 +223,10 @@ class Catalogue:
             self._chips[chip_id] = chip
         return self._chips[chip_id]
 
+    def known(self, chip_id: str | None) -> Chip | None:
+        """Return the chip with this id, as a record may have it; None if there is none here."""
+        return self.chip(chip_id) if chip_id in self._paths else None
+
     def check(self, chip: Chip) -> None:
         """Raise SpecError if what `chip` was cut from is no chip here."""
         if chip.cut_from is not None and chip.cut_from not in self._paths:

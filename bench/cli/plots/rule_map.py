@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, day_from, say, shared_options
+from bench.cli.options import CONTEXT, catalogue_from, chip_from, day_from, rules_from, say, shared_options
 from bench.cli.plot import picture_options
 from bench.cli.saving import check_target, save
 
@@ -54,16 +54,11 @@ def command(
 def _picture(names: tuple[str, ...], day: date | None, specs_dir: Path | None) -> "RuleMapPicture":
     """Return the map of the day with all chips."""
     from bench.analysis.explain import brief_story  # noqa: PLC0415 - `--help` must not load it
-    from bench.published.rules import read_rules  # noqa: PLC0415
-    from bench.published.source import specs_folders  # noqa: PLC0415
     from bench.report.plots.rule_map_data import picture_of  # noqa: PLC0415
 
     catalogue = catalogue_from(specs_dir)
     chosen = [chip_from(catalogue, name).id for name in names] or _usual(catalogue)
-    book = read_rules(specs_folders(specs_dir))
-    book.check_chips(catalogue.ids)
-    if book.overridden:
-        say(f"{specs_dir} overrides: {', '.join(book.overridden)}")
+    book = rules_from(specs_dir, catalogue)
     when = book.known_until if day is None else day
     stories = [brief_story(chip, catalogue, book, when) for chip in catalogue.all()]
     return picture_of(stories, book, when, chosen)

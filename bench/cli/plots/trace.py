@@ -85,4 +85,4 @@ def _picture(path: Path, dtype: str | None, label: str | None, specs_dir: Path |
     lines = read_lines(path)
     measurement = chosen(lines.measurements, dtype=dtype, label=label)
     chip = lines.header.device.chip
-    return picture_of(lines.header, measurement, catalogue.chip(chip) if chip in catalogue.ids else None)
+    return picture_of(lines.header, measurement, catalogue.known(chip))
