@@ -125,6 +125,12 @@ class Group(NamedTuple):
         peak = published_peak(self.chip, self.cell.figures) if self.chip else None
         return math.exp(self.bulk.median) / peak.rate if peak and self.bulk else None
 
+    def share_of(self, one: Standing) -> float | None:
+        """Return a device's rate as a share of that peak; what the host limited is a share of nothing."""
+        if self.of_peak is None or one.ratio is None or one.reason == "host_limited":
+            return None
+        return self.of_peak * one.ratio.value
+
     def how_many(self, verdict: Verdict) -> int:
         """Return how many devices have this verdict."""
         return sum(one.verdict == verdict for one in self.standings)

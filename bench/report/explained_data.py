@@ -51,7 +51,7 @@ def verdict_document(story: Story) -> dict[str, Any]:
         "chip": design.id,
         "tpp": plain(design.tpp.low) if design.rates else None,
         "tpp_is_lower_bound": not design.tpp.exact,
-        "performance_density": plain(design.density.low) if design.density and _known_density(design) else None,
+        "performance_density": plain(design.density.low) if design.density and known_density(design) else None,
         "known_until": story.known_until.isoformat(),
         "verdicts": [_verdict(verdict) for verdict in story.verdicts],
     }
@@ -69,7 +69,8 @@ def plain(value: Fraction) -> int | float:
     return int(value) if value.denominator == 1 else float(value)
 
 
-def _known_density(design: Design) -> bool:
+def known_density(design: Design) -> bool:
+    """Whether a design's performance density is a number: some rate is known, and its die area."""
     return bool(design.rates) and design.die_area is not None and design.die_area.exact
 
 

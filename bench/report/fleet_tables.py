@@ -107,7 +107,5 @@ def _rate(one: Standing) -> str:
 
 
 def _share(group: Group, one: Standing) -> str:
-    """Return a rate as a share of its chip's published peak; what the host limited is a share of nothing."""
-    if group.of_peak is None or one.ratio is None or one.reason == "host_limited":
-        return ""
-    return percent(group.of_peak * one.ratio.value)
+    share = group.share_of(one)
+    return "" if share is None else percent(share)

@@ -7,7 +7,7 @@ from typing import Final
 from bench.analysis.explain import Story
 from bench.analysis.export_rule import Verdict
 from bench.report.explained import DISCLAIMER
-from bench.report.explained_data import verdict_document, verdict_records
+from bench.report.explained_data import known_density, verdict_document, verdict_records
 from bench.report.verdict_texts import in_force_text
 from bench.report.view import Column, View
 from bench.units import number
@@ -67,8 +67,7 @@ def tpp_text(story: Story) -> str:
 def density_text(story: Story) -> str:
     """Return its performance density likewise; '?' also where nobody published the die area."""
     density = story.design.density
-    known = density is not None and verdict_document(story)["performance_density"] is not None
-    return f"{_bound(story)}{number(density.low)}" if known and density is not None else "?"
+    return f"{_bound(story)}{number(density.low)}" if density and known_density(story.design) else "?"
 
 
 def _bound(story: Story) -> str:

@@ -1,10 +1,10 @@
 """The first chapter: the answer in three sentences, of what was cut, of the rule, and of what was measured."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from bench.analysis.compare import Side, own_efficiency
 from bench.analysis.estimates import Estimate
+from bench.analysis.explain import Compared, compared
 from bench.analysis.export_rule import Verdict
 from bench.analysis.standing import Standing, standing
 from bench.errors import InvalidRequest
@@ -21,8 +21,6 @@ from bench.report.plots.names import FIRST_CHOICE, device_of, format_text, unbou
 from bench.report.view import capital, percent, significant
 from bench.units import DTYPES, Dtype, format_si
 from bench.workloads.base import Cell
-
-_KEPT: Final = 0.005  # of a figure that was not cut, sheets round by as much
 
 
 def chapter(material: Material, references: References) -> Chapter:
@@ -52,9 +50,9 @@ def _cut(material: Material, references: References) -> str:
         return _alone(chip, references)
     other = next((one for one in others if one.id == chip.cut_from), others[0])
     names = short_names([chip, other])
-    parts = [
-        part for name, words in _figures([chip, other]) if (part := _part(chip, other, name, words, references))
-    ]
+    rows = {row.name: row for row in compared(chip, other)}
+    told = [(rows[name], words) for name, words in _figures([chip, other]) if name in rows]
+    parts = [part for row, words in told if (part := _part(row, words, references))]
     if not parts:
         return f"Nothing is published of the {names[chip.id]} that could be held against the {names[other.id]}."
     return f"By what is published the {names[chip.id]} has {listed(parts)} of the {names[other.id]}."
@@ -76,15 +74,12 @@ def _alone(chip: Chip, references: References) -> str:
     return f"What is published of the {chip.name}: {listed(parts)}; no other chip stands beside it here."
 
 
-def _part(chip: Chip, other: Chip, name: str, words: str, references: References) -> str | None:
-    mine, its = chip.number(name), other.number(name)
-    if not mine or not its:
+def _part(row: Compared, words: str, references: References) -> str | None:
+    if row.own is None or row.whole is None or row.ratio is None:
         return None
-    ratio = mine / its
-    much = f"{percent(ratio)} of" if ratio < 1 - _KEPT else "all of"
-    much = f"{significant(ratio, 3)} times" if ratio > 1 + _KEPT else much
-    values = f"{cited(chip.figures[name], references)} against {cited(other.figures[name], references)}"
-    return f"{much} the {words} ({values})"
+    ratio = float(row.ratio)
+    much = {"cut": f"{percent(ratio)} of", "kept": "all of", "more": f"{significant(ratio, 3)} times"}[row.change]
+    return f"{much} the {words} ({cited(row.own, references)} against {cited(row.whole, references)})"
 
 
 def _rule(material: Material) -> str:
