@@ -17,7 +17,6 @@ from bench.measure.measurement import Measurement
 from bench.published.chips import Catalogue, Chip
 from bench.published.source import shipped_specs
 from bench.records.record import Lines, Record, record_of
-from bench.report.explained_sources import References
 from bench.report.links import link_records, link_sections
 from bench.workloads import p2p
 from bench.workloads.base import Cell
@@ -198,13 +197,13 @@ class TestMatrix:
 
 class TestSections:
     def test_a_table_has_every_rate_with_its_share_and_says_what_is_counted(self) -> None:
-        (section,) = link_sections([matrix(one_way(3, p2_0=180e9))], References())
+        (section,) = link_sections([matrix(one_way(3, p2_0=180e9))])
         assert section.title == "Copies one way, measured here, machine a1b2c3d4"
         assert [column.head for column in section.columns] == ["from", "to 0", "to 1", "to 2"]
         assert [*section.rows[2]] == ["2", "180 GB/s, 40.0 %", "390 GB/s, 86.7 %", "–"]
         text = "; ".join(section.notes)
         assert "every byte that crosses the link counts once" in text
-        assert "450 GB/s, half of the published NVLink figure of both ways [1]" in text
+        assert "450 GB/s, half of the published NVLink figure of both ways" in text
         assert "what is published is the total of both ways" in text
         assert "slowest: 2 to 0, 180 GB/s" in text
         assert "0 to 2 is 2.17 times as fast as 2 to 0" in text

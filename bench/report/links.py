@@ -7,7 +7,6 @@ from typing import Any, Final
 from bench.analysis.estimates import NO_ACCESS
 from bench.analysis.links import Link, Matrix
 from bench.report.columns import KINDS, rate_columns
-from bench.report.explained_sources import References
 from bench.report.view import Column, Section, Texts, few, percent, section_of, significant
 from bench.units import format_si
 
@@ -19,9 +18,9 @@ _MOST_NAMED: Final = 4
 _UNIT: Final = "B/s"
 
 
-def link_sections(matrices: Sequence[Matrix], references: References | None = None) -> list[Section]:
-    """Return one table a matrix; `references` number the sources of the published figures in its notes."""
-    return [_section(one, references) for one in matrices]
+def link_sections(matrices: Sequence[Matrix]) -> list[Section]:
+    """Return one table a matrix."""
+    return [_section(one) for one in matrices]
 
 
 def title_of(one: Matrix) -> str:
@@ -58,12 +57,12 @@ def left_out_notes(left_out: Mapping[str, int]) -> list[str]:
     return [f"left out, {reason}: {count} cop{'ies' if count > 1 else 'y'}" for reason, count in left_out.items()]
 
 
-def _section(one: Matrix, references: References | None) -> Section:
+def _section(one: Matrix) -> Section:
     rows = [(index, row) for index, row in zip(one.indices, one.links, strict=True) if any(row)]
     columns: list[Texts] = [(Column("from"), [str(index) for index, _ in rows])]
     for place, index in enumerate(one.indices):
         columns.append((Column(f"to {index}", "right"), [_cell(row[place]) for _, row in rows]))
-    made = section_of(title_of(one), columns, [*_notes(one, references)])
+    made = section_of(title_of(one), columns, [*_notes(one)])
     return made._replace(records=link_records([one]))
 
 
@@ -74,10 +73,10 @@ def _cell(link: Link | None) -> str:
     return f"{rate_text(link.rate.rate)}{more}{f' ({STAGED})' if NO_ACCESS in link.caveats else ''}"
 
 
-def _notes(one: Matrix, references: References | None) -> Iterator[str]:
+def _notes(one: Matrix) -> Iterator[str]:
     both = ", in both directions together" if one.ways == 2 else ""
     yield f"{COUNTED}{both}; devices by their index, as 'chipbench devices' counts"
-    yield from _held_against(one, references)
+    yield from _held_against(one)
     yield f"slowest: {pair_text(one.slowest)}, {rate_text(one.slowest.rate.rate)}"
     yield from asymmetry_notes(one)
     yield from _staged(one)
@@ -88,24 +87,15 @@ def _notes(one: Matrix, references: References | None) -> Iterator[str]:
         yield f"no rate of {one.missing} of {one.missing + len(one.measured)} directions"
 
 
-def _held_against(one: Matrix, references: References | None) -> Iterator[str]:
+def _held_against(one: Matrix) -> Iterator[str]:
     text = published_text(one)
     if one.has_shares:
         own = "each device's own published NVLink figure: of half of it one way, of all both ways"
-        whole = f"{text}{_mark(one, references)}; what is published is the total of both ways"
+        whole = f"{text}; what is published is the total of both ways"
         yield f"the share is of {own if text is None else whole}"
         yield "a pair without NVLink between it copies over PCIe: see 'nvidia-smi topo -m'"
     elif not any(link.published for link in one.measured):
         yield "no NVLink figure of these devices is published, so that there is no share of it"
-
-
-def _mark(one: Matrix, references: References | None) -> str:
-    """Return the number of the published figure's source, where sources are numbered."""
-    chip = one.slowest.chip
-    figure = None if chip is None else chip.figures.get("nvlink")
-    if references is None or figure is None or figure.source is None:
-        return ""
-    return f" {references.number(figure.source)}"
 
 
 def asymmetry_notes(one: Matrix) -> Iterator[str]:
