@@ -91,9 +91,14 @@ def sources(chips: Sequence[Chip]) -> View:
 
 
 def reference(source: Source, number: int) -> str:
-    """Return a numbered source: title, grade, how it was read, address."""
+    """Return a numbered source with its address."""
+    return f"[{number}] {described(source)} {source.url or ''}".strip()
+
+
+def described(source: Source) -> str:
+    """Return what a source is called, its grade, and how it was read."""
     read = f"; read: {source.seen}" if source.seen else ""
-    return f"[{number}] {source.title} ({source.grade}{read}) {source.url or ''}".strip()
+    return f"{source.title} ({source.grade}{read})"
 
 
 def _values(figure: Figure) -> list[tuple[Value | None, Source | None, str | None, str]]:

@@ -82,14 +82,19 @@ def by_library(cell: Cell) -> str:
     return f"{cell.label} by {cell.library}" if cell.library else cell.label
 
 
-def rate_columns(rate: Estimate | None) -> dict[str, Any]:
+def rate_columns(rate: Estimate | None) -> dict[str, float | None]:
     """Return a rate per second with the ends of its interval; None where there is none."""
-    interval = rate.interval if rate else None
-    return {
-        "rate": rate.rate if rate else None,
-        "rate_lo": interval.lo if interval else None,
-        "rate_hi": interval.hi if interval else None,
-    }
+    return _with_ends("rate", rate.rate if rate else None, rate.interval if rate else None)
+
+
+def ratio_columns(ratio: Ratio | None, name: str = "ratio") -> dict[str, float | None]:
+    """Return a ratio likewise, in columns of this name."""
+    return _with_ends(name, ratio.value if ratio else None, ratio.interval if ratio else None)
+
+
+def _with_ends(name: str, value: float | None, interval: Interval | None) -> dict[str, float | None]:
+    lo, hi = (interval.lo, interval.hi) if interval else (None, None)
+    return {name: value, f"{name}_lo": lo, f"{name}_hi": hi}
 
 
 def error_text(rate: Estimate) -> str:

@@ -18,6 +18,7 @@ from bench.report.columns import (
     peak_text,
     published_text,
     rate_columns,
+    ratio_columns,
     ratio_text,
 )
 from bench.report.compared_notes import notes
@@ -162,9 +163,7 @@ def _entry(cell: Cell, side: Side, one: Against) -> dict[str, Any]:
         "processes": estimate.processes if estimate else 0,
         "figure": estimate.figure.name if estimate and estimate.figure else None,
         **_source(published, estimate.figure if estimate else None),
-        "ratio": ratio.value if ratio else None,
-        "ratio_lo": ratio.interval.lo if ratio and ratio.interval else None,
-        "ratio_hi": ratio.interval.hi if ratio and ratio.interval else None,
+        **ratio_columns(ratio),
         "of_peak": efficiency.at_spec if efficiency else None,
         "of_peak_at_clock": efficiency.at_clock if efficiency else None,
         "of_own_peak": own.at_spec if own else None,

@@ -7,7 +7,6 @@ from bench.devices.base import Caveat
 from bench.records.record import Header, Reading, Record
 from bench.report.columns import cell_columns, rate_columns
 from bench.report.formats import csv, json
-from bench.report.view import View
 from bench.version import VERSION
 
 
@@ -27,8 +26,7 @@ def as_csv(records: Iterable[Record]) -> str:
 
 def as_json(records: Iterable[Record]) -> str:
     """Return the rows as a JSON document with its schema number; null for what is missing."""
-    document = {"tool": VERSION, "measurements": rows(records)}
-    return json.render(View(title="", columns=(), rows=(), records=(), document=document))
+    return json.text({"tool": VERSION, "measurements": rows(records)})
 
 
 def warning_codes(header: Header, warnings: Sequence[Caveat]) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.analysis.estimates import Ratio
 from bench.analysis.fleet import Fleet, Group, HostStanding, Standing
 from bench.analysis.fleet_evidence import explains
 from bench.analysis.fleet_names import Unit
 from bench.analysis.gates import Trip
-from bench.report.columns import cell_columns, rate_columns
-from bench.report.fleet_texts import failure_text, signs_text
+from bench.report.columns import cell_columns, rate_columns, ratio_columns
+from bench.report.fleet_texts import signs_text
+from bench.report.wording import failure
 from bench.stats import at_share
 
 
@@ -31,21 +31,11 @@ def _standing(one: Standing) -> dict[str, Any]:
     return {
         **rate_columns(rate),
         "processes": rate.processes if rate else 0,
-        **_ratio(one.ratio),
+        **ratio_columns(one.ratio),
         "limit": one.limit,
         "verdict": one.verdict,
         "reason": one.reason,
-        "failure": failure_text(one).removeprefix("failed: ") or None,
-    }
-
-
-def _ratio(ratio: Ratio | None) -> dict[str, Any]:
-    """Return a rate ÷ the median, with the ends of its interval."""
-    interval = ratio.interval if ratio else None
-    return {
-        "ratio": ratio.value if ratio else None,
-        "ratio_lo": interval.lo if interval else None,
-        "ratio_hi": interval.hi if interval else None,
+        "failure": one.entry.failed and failure(one.entry.failed),
     }
 
 
@@ -114,7 +104,7 @@ def _host(one: HostStanding) -> dict[str, Any]:
         "product": one.group.product,
         "cell": one.group.cell.key,
         "devices": one.devices,
-        **_ratio(one.ratio),
+        **ratio_columns(one.ratio),
         "limit": one.limit,
         "verdict": one.verdict,
     }

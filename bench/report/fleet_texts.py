@@ -10,10 +10,9 @@ from bench.analysis.fleet_evidence import NOT_SET, Sign, explains
 from bench.analysis.fleet_names import Unit
 from bench.report.plots.layout import shortened
 from bench.report.view import Column, percent
-from bench.report.wording import failure
+from bench.report.wording import Values, failure
 from bench.units import format_si
 
-Values = Mapping[str, float | str]
 _ABOUT: Final = ("name", "reason", "warning", "kind")  # values that say what a sign is about
 _UNKNOWN: Final = "unknown"
 _LETTERS: Final = 20  # of a machine's name in a table

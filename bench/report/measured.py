@@ -28,6 +28,7 @@ from bench.report.columns import (
     error_text,
     peak_text,
     rate_columns,
+    ratio_columns,
     ratio_text,
 )
 from bench.report.measured_notes import notes
@@ -211,14 +212,7 @@ def _to_normal(shown: Sequence[Shown]) -> list[Ratio | None]:
 
 def _ratios(shown: Sequence[Shown]) -> list[dict[str, float | None]]:
     """Return the ratio to normal data of each, with the ends of its interval, as CSV and JSON have it."""
-    return [
-        {
-            "to_normal": to.value if to else None,
-            "to_normal_lo": to.interval.lo if to and to.interval else None,
-            "to_normal_hi": to.interval.hi if to and to.interval else None,
-        }
-        for to in _to_normal(shown)
-    ]
+    return [ratio_columns(to, "to_normal") for to in _to_normal(shown)]
 
 
 def _clock(one: Shown) -> str:

@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
-from typing import Final
 
 from bench.analysis.estimates import NOTABLE
 from bench.devices.base import Telemetry
-from bench.devices.nvidia.nvml import FAULTS
+from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.records.record import Reading
 from bench.report.view import percent
 from bench.workloads.base import Cell
-
-_POWER_CAP: Final = "sw_power_cap"
 
 Watched = Mapping[str, Sequence[Telemetry]]
 
@@ -29,7 +26,7 @@ def sensor_notes(readings: Sequence[Reading], name: Callable[[Cell], str]) -> It
     ]
     if ranges:
         yield f"sensors, by cell: {', '.join(ranges)}"
-    limited = [f"{cell} ({percent(share, 2)})" for cell, share in _shares(watched, _POWER_CAP)]
+    limited = [f"{cell} ({percent(share, 2)})" for cell, share in _shares(watched, POWER_CAP)]
     if limited:
         yield f"held back by the power limit, in this share of readings: {', '.join(limited)}"
     yield from _faults(watched)

@@ -5,7 +5,6 @@ from typing import Any
 from bench.report.chapters.base import Chapter, Report
 from bench.report.documents.sources import as_records
 from bench.report.formats import json
-from bench.report.view import View
 
 
 def render(report: Report) -> str:
@@ -16,7 +15,7 @@ def render(report: Report) -> str:
         "chapters": [_chapter(chapter) for chapter in report.chapters],
         "sources": as_records(report.sources),
     }
-    text = json.render(View(title=report.title, columns=(), rows=(), records=(), document=document))
+    text = json.text(document)
     # What UTF-8 has no bytes for, as a file's name may have, JSON has an escape for.
     return text.encode("utf-8", "backslashreplace").decode()
 

@@ -11,8 +11,9 @@ from typing import Final
 
 from bench.errors import one_line
 from bench.report.chapters.base import Chapter, Illustration, Report
+from bench.report.chips import described
 from bench.report.documents.latex_table import GAP, TEXT_WIDTH, table, wrapped
-from bench.report.documents.sources import HEADING, address, anchor, cited, described, encoded, split_at_sources
+from bench.report.documents.sources import HEADING, address, anchor, cited, encoded, split_at_sources
 from bench.report.formats.latex import escaped
 from bench.report.view import ADDRESS, Section
 

@@ -9,7 +9,8 @@ from typing import Final
 from urllib.parse import quote
 
 from bench.report.chapters.base import Chapter, Illustration, Report
-from bench.report.documents.sources import HEADING, address, anchor, cited, described, split_at_sources
+from bench.report.chips import described
+from bench.report.documents.sources import HEADING, address, anchor, cited, split_at_sources
 from bench.report.formats import markdown
 from bench.report.view import Section
 

@@ -30,12 +30,6 @@ def anchor(number: int) -> str:
     return f"source-{number}"
 
 
-def described(source: Source) -> str:
-    """Return what a source is called, its grade, and how it was read."""
-    read = f"; read: {source.seen}" if source.seen else ""
-    return f"{source.title} ({source.grade}{read})"
-
-
 def address(source: Source) -> str | None:
     """Return a source's address in the web, encoded; None if it has none."""
     url = source.url or ""

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from bench.report.plots import style
 from bench.report.plots.cut_data import Bar, CutPicture, Row
 from bench.report.plots.frame import EDGE, WIDTH, Frame
+from bench.report.view import capital
 
 # All in inches, from the upper left corner of what is drawn.
 _LINE, _BETWEEN, _HEADING = 0.15, 0.1, 0.26  # a bar's line, what is between two figures, a heading
@@ -52,7 +53,7 @@ def drawn(picture: CutPicture) -> Figure:
     for index, row in enumerate(picture.rows):
         _row(axes, picture, place, index)
         if index == 0 or picture.rows[index - 1].heading != row.heading:
-            text = row.heading[0].upper() + row.heading[1:]
+            text = capital(row.heading)
             _text(axes, 0, place.tops[index] - _HEADING / 2 + 0.02, text, weight="bold", fontsize=style.TEXT_SIZE)
     for index, (x, line) in enumerate(key):
         _key(axes, picture.others[index], index, x, _KEY_LINE * (line + 0.5) - above)

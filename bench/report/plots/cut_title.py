@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from bench.report.plots.layout import MOST_TITLE, listed
 from bench.report.plots.names import bound
-from bench.report.view import significant
+from bench.report.view import capital, significant
 
 _NAMED: Final = 3  # others that a title names
 
@@ -62,7 +62,7 @@ def _cut(who: str, other: str, found: Sequence[tuple[str, Amount]]) -> str:
     for verb, some in (("keeps", kept), ("has", more)):
         if some:
             parts.append(f"{verb} {listed([_part(amount, next(owners), noun) for noun, amount in some])}")
-    return f"T{who[1:]} {', and '.join(parts)}"
+    return f"{capital(who)} {', and '.join(parts)}"
 
 
 def _owners(other: str) -> Iterator[str]:

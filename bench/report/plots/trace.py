@@ -24,7 +24,7 @@ _REGION: Final = 0.08  # of the width: a region that is narrower has no room for
 _WHOLE: Final = 4  # a longer axis, in its unit, has ticks at whole numbers only
 _STROKES: Final = MappingProxyType[Mark, Mapping[str, Any]](
     {
-        "median": {"color": style.COLOURS[0], "linewidth": 1.3, "linestyle": (0, (4, 2))},
+        "median": {"color": style.COLOURS[0], "linewidth": 1.3, "linestyle": style.DASHES},
         "published": {"color": style.INK, "linewidth": 1.1, "linestyle": "-"},
         "limit": {"color": style.INK, "linewidth": 1.3, "linestyle": (0, (1, 2))},
     }

@@ -19,7 +19,7 @@ from bench.report.plots.layout import listed, spread
 from bench.report.plots.names import rate_text, unbound
 from bench.report.plots.trace_choice import no_rate
 from bench.report.plots.trace_title import title_of
-from bench.report.view import percent, significant
+from bench.report.view import capital, percent, significant
 from bench.report.wording import sentence
 from bench.units import PREFIXES, format_si
 from bench.workloads.base import Cell
@@ -299,9 +299,7 @@ def _notes(header: Header, measurement: Measurement, reading: Reading, panels: S
         yield f"Drift: the intervals of the medians of the first third of the samples and of the last {found}."
     if any(panel.low > 0 for panel in panels):
         yield "The vertical axes do not begin at zero."
-    blocks = len(measurement.samples.seconds_per_call) + (
-        len(measurement.warm_up.calls) if measurement.warm_up else 0
-    )
+    blocks = count + (len(measurement.warm_up.calls) if measurement.warm_up else 0)
     if blocks > MOST_DOTS:
         yield f"Of {blocks:,} blocks the lowest and the highest of every {_merged(blocks)} are drawn."
     yield from _off_the_axis(panels)
@@ -311,8 +309,7 @@ def _notes(header: Header, measurement: Measurement, reading: Reading, panels: S
     yield from _held_back(measurement)
     for caveat in measurement.warnings:
         if caveat.code in RECOMPUTED:
-            text = sentence(caveat)
-            yield f"{text[0].upper()}{text[1:]}."
+            yield f"{capital(sentence(caveat))}."
 
 
 def _off_the_axis(panels: Sequence[Panel]) -> Iterator[str]:
