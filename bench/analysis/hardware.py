@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from bench.analysis.estimates import flop_per_clock, published_peak
 from bench.published.chips import Chip
-from bench.workloads.base import BANDWIDTH
+from bench.workloads.base import BANDWIDTH, STREAMS, Cell
 
 
 class Hardware(NamedTuple):
@@ -35,6 +35,10 @@ class Hardware(NamedTuple):
         if self.per_clock is None or self.boost is None:
             return self.peak
         return max(self.peak, self.per_clock * self.boost)
+
+    def limit(self, cell: Cell) -> float:
+        """Return what a cell's rate is held against: the bandwidth if it is of a stream, else the peak."""
+        return self.bandwidth if cell.operation in STREAMS else self.peak
 
     def seconds(self, flop: float, moved: float) -> float:
         """Return the least time of so many operations and bytes by the sheet (the roofline)."""

@@ -78,6 +78,16 @@ class Projection(NamedTuple):
         return self.source.moved if self.source.cell.operation in STREAMS else self.source.flop
 
     @property
+    def of_source(self) -> float:
+        """The expected rate as a multiple of the source's."""
+        return self.rates.expected / self.source.rate.rate
+
+    @property
+    def of_limit(self) -> float:
+        """The expected rate as a share of the target's published peak, or of its bandwidth."""
+        return self.rates.expected / self.target.limit(self.source.cell)
+
+    @property
     def rates(self) -> Times:
         """The rates per second, lowest first: `slow`, `expected`, `fast`."""
         return self.seconds.apply(lambda seconds: self.work / seconds)

@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 import click
 
 from bench.cli.main import LazyGroup
-from bench.cli.options import CONTEXT, shared_options, skip_bad_option
+from bench.cli.options import CONTEXT, say, shared_options, skip_bad_option
+from bench.cli.saving import save
 from bench.units import DTYPES
 
 # A new kind is a line here and its command's file; the help stands here too, so that `--help` imports no kind.
@@ -66,6 +67,12 @@ def picture_options(function: _F) -> _F:
     ):
         function = option(function)
     return function
+
+
+def save_picture(output: Path, render: Callable[[Any, str], bytes], picture: object, *, force: bool) -> None:
+    """Draw a picture as the suffix of `output` says, save it there, and say so."""
+    save(output, render(picture, output.suffix.lower()), force=force)
+    say(f"saved {output}")
 
 
 def sides_options(*, default: str) -> Callable[[_F], _F]:

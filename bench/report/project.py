@@ -81,8 +81,8 @@ def _rates(found: Projected) -> Section:
         (Column(f"{found.source.side.label} ({KINDS[found.source.side.kind]})", "right"), [*map(_source, cells)]),
         (Column(f"{found.target.id} (projected)", "right"), [*map(_expected, cells)]),
         (Column("range", "right"), [*map(_range, cells)]),
-        (Column("of the source", "right"), [f"{significant(_ratio(one), 3)}×" for one in cells]),
-        (Column("of its published peak", "right"), [percent(_share(one)) for one in cells]),
+        (Column("of the source", "right"), [f"{significant(one.of_source, 3)}×" for one in cells]),
+        (Column("of its published peak", "right"), [percent(one.of_limit) for one in cells]),
         (Column("limited by"), [one.bound_by for one in cells]),
     ]
     return section_of("Rates", columns)
@@ -128,15 +128,6 @@ def _range(one: Projection) -> str:
     return " … ".join(ends)
 
 
-def _ratio(one: Projection) -> float:
-    return one.rates.expected / one.source.rate.rate
-
-
-def _share(one: Projection) -> float:
-    peak = one.target.bandwidth if one.source.cell.operation in STREAMS else one.target.peak
-    return one.rates.expected / peak
-
-
 def _joules(one: Projection, found: Projected) -> tuple[float | None, float | None]:
     """Return the joules of 10^15 operations as they were drawn, and at most on the target."""
     drawn = found.source.side.watts.get(one.source.cell)
@@ -163,8 +154,8 @@ def _record(one: Projection, found: Projected, prices: Mapping[str, float]) -> d
         "unit": cell.rate_unit,
         **_ends("flop_per_s", None if is_stream else rates),
         **_ends("byte_per_s", rates if is_stream else None),
-        "of_source": _ratio(one),
-        "of_published_peak": _share(one),
+        "of_source": one.of_source,
+        "of_published_peak": one.of_limit,
         "bound_by": one.bound_by,
         "source_j_per_pflop": own,
         "most_j_per_pflop": most,
@@ -207,9 +198,7 @@ def _notes(found: Projected) -> list[str]:
 
 
 def _exceeds_its_sheet(one: Projection) -> bool:
-    hardware = one.source.hardware
-    peak = hardware.bandwidth if one.source.cell.operation in STREAMS else hardware.peak
-    return is_above_peak(one.source.rate.rate / peak)
+    return is_above_peak(one.source.rate.rate / one.source.hardware.limit(one.source.cell))
 
 
 def _architectures(found: Projected) -> list[str]:

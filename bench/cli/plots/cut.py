@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, say, shared_options
-from bench.cli.plot import picture_options
-from bench.cli.saving import check_target, save
+from bench.cli.options import CONTEXT, catalogue_from, chip_from, shared_options
+from bench.cli.plot import picture_options, save_picture
+from bench.cli.saving import check_target
 from bench.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ def command(*, names: tuple[str, ...], output: Path, force: bool, specs_dir: Pat
     picture = _picture(names, catalogue_from(specs_dir))
     from bench.report.plots.cut import render  # noqa: PLC0415 - only now is there something to draw
 
-    save(output, render(picture, output.suffix.lower()), force=force)
-    say(f"saved {output}")
+    save_picture(output, render, picture, force=force)
 
 
 def _picture(names: tuple[str, ...], catalogue: "Catalogue") -> "CutPicture":

@@ -7,8 +7,8 @@ import click
 
 from bench.cli.asked import Asked
 from bench.cli.options import CONTEXT, catalogue_from, say, shared_options, skip_bad_option
-from bench.cli.plot import picture_options
-from bench.cli.saving import check_target, save
+from bench.cli.plot import picture_options, save_picture
+from bench.cli.saving import check_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,7 @@ def command(
     picture = picture_of(links_of(fleet))
     from bench.report.plots.links import render  # noqa: PLC0415 - only now is there something to draw
 
-    save(output, render(picture, output.suffix.lower()), force=force)
-    say(f"saved {output}")
+    save_picture(output, render, picture, force=force)
 
 
 def _files(names: "Sequence[str]", results_dir: Path) -> list[Path]:

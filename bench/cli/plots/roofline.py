@@ -7,8 +7,8 @@ import click
 
 from bench.cli.asked import sides_from
 from bench.cli.options import CONTEXT, say
-from bench.cli.plot import sides_options
-from bench.cli.saving import check_target, save
+from bench.cli.plot import save_picture, sides_options
+from bench.cli.saving import check_target
 from bench.units import DTYPES
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def command(
     picture = _picture(sides_from(names, **where), dtype)
     from bench.report.plots.roofline import render  # noqa: PLC0415 - only now is there something to draw
 
-    save(output, render(picture, output.suffix.lower()), force=force)
-    say(f"saved {output}")
+    save_picture(output, render, picture, force=force)
 
 
 def _picture(sides: "list[Side]", dtype: str | None) -> "RooflinePicture":

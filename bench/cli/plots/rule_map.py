@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.cli.options import CONTEXT, catalogue_from, chip_from, day_from, rules_from, say, shared_options
-from bench.cli.plot import picture_options
-from bench.cli.saving import check_target, save
+from bench.cli.options import CONTEXT, catalogue_from, chip_from, day_from, rules_from, shared_options
+from bench.cli.plot import picture_options, save_picture
+from bench.cli.saving import check_target
 
 if TYPE_CHECKING:
     from bench.published.chips import Catalogue
@@ -47,8 +47,7 @@ def command(
     picture = _picture(names, day, specs_dir)
     from bench.report.plots.rule_map import render  # noqa: PLC0415 - only now is there something to draw
 
-    save(output, render(picture, output.suffix.lower()), force=force)
-    say(f"saved {output}")
+    save_picture(output, render, picture, force=force)
 
 
 def _picture(names: tuple[str, ...], day: date | None, specs_dir: Path | None) -> "RuleMapPicture":

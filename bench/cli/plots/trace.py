@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.cli.options import CONTEXT, catalogue_from, say, shared_options
-from bench.cli.plot import picture_options
-from bench.cli.saving import check_target, save
+from bench.cli.plot import picture_options, save_picture
+from bench.cli.saving import check_target
 from bench.errors import InvalidRequest
 from bench.units import DTYPES
 
@@ -52,8 +52,7 @@ def command(
     picture = _picture(_file(record, folders["results_dir"]), dtype, label, folders["specs_dir"])
     from bench.report.plots.trace import render  # noqa: PLC0415 - only now is there something to draw
 
-    save(output, render(picture, output.suffix.lower()), force=force)
-    say(f"saved {output}")
+    save_picture(output, render, picture, force=force)
 
 
 def _file(name: str, results_dir: Path) -> Path:

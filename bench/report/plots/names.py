@@ -1,10 +1,11 @@
 """What sides, formats and figures are called in a picture: chips as people know them, if that tells them apart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bench.analysis.compare import Side
-from bench.report.plots.layout import shortened
+from bench.errors import InvalidRequest, RecordError
+from bench.report.plots.layout import listed, shortened
 from bench.report.view import significant
 from bench.units import Dtype, format_si
 
@@ -12,6 +13,21 @@ FIRST_CHOICE: Final = "bf16"  # the format that a picture is of, where several w
 LONG, SHORT = 44, 22  # characters of a name in a title, where all are named and where two are
 _MOST: Final = 34  # characters, for which there is room
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
+
+
+def chosen_format(counts: Mapping[Dtype, int], wanted: Dtype | None, *, none: str, lacks: str) -> Dtype:
+    """Return the number format to draw: the wanted one, else the one of the highest count; of several bf16.
+
+    Raises RecordError, with the text `none`, if all counts are 0, and InvalidRequest, which begins with the text
+    `lacks`, if that of the wanted one is.
+    """
+    known = [dtype for dtype, count in counts.items() if count]
+    if not known:
+        raise RecordError(none)
+    if wanted is not None and wanted not in known:
+        message = f"{lacks} in {wanted.name}; --dtype can be {listed([dtype.name for dtype in known], 'or')}"
+        raise InvalidRequest(message)
+    return wanted or max(known, key=lambda dtype: (counts[dtype], dtype.name == FIRST_CHOICE))
 
 
 def names_of(sides: Sequence[Side]) -> list[str]:

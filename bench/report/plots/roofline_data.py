@@ -6,11 +6,10 @@ from typing import Final, Literal, NamedTuple
 
 from bench.analysis.compare import Side
 from bench.analysis.roofline import Ceilings, Roof, is_usual, points
-from bench.errors import InvalidRequest, RecordError
 from bench.report.columns import KINDS
 from bench.report.plots.axis import Axis
 from bench.report.plots.layout import LABEL_ROW, LEAST_HEIGHT, listed, spread
-from bench.report.plots.names import FIRST_CHOICE, format_text, names_of, rate_text, ridge_text, unbound
+from bench.report.plots.names import chosen_format, format_text, names_of, rate_text, ridge_text, unbound
 from bench.report.plots.roofline_title import OfSide, title_of
 from bench.units import DTYPES, Dtype
 
@@ -84,15 +83,9 @@ def chosen_dtype(limits: Limits, wanted: Dtype | None) -> Dtype:
     wanted one, and RecordError if none has one at all.
     """
     counts = {dtype: sum(_has_roof(some, dtype) for _, some in limits) for dtype in DTYPES.values()}
-    known = [dtype for dtype, count in counts.items() if count]
     who = "none of them has" if len(limits) > 1 else f"{limits[0][0].label} has not"
-    if not known:
-        message = f"{who} both a peak and a bandwidth; 'chipbench run --workload stream' measures the latter"
-        raise RecordError(message)
-    if wanted is not None and wanted not in known:
-        message = f"{who} a roof in {wanted.name}; --dtype can be {listed([dtype.name for dtype in known], 'or')}"
-        raise InvalidRequest(message)
-    return wanted or max(known, key=lambda dtype: (counts[dtype], dtype.name == FIRST_CHOICE))
+    none = f"{who} both a peak and a bandwidth; 'chipbench run --workload stream' measures the latter"
+    return chosen_format(counts, wanted, none=none, lacks=f"{who} a roof")
 
 
 def roofless(limits: Limits, dtype: Dtype) -> list[Side]:

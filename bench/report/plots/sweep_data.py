@@ -5,10 +5,9 @@ from typing import Final, Literal, NamedTuple
 
 from bench.analysis.compare import Side
 from bench.analysis.estimates import is_above_peak
-from bench.errors import InvalidRequest, RecordError
 from bench.report.excess import EXCESS
 from bench.report.plots.layout import LABEL_ROW, LEAST_HEIGHT, listed, shortened, spread
-from bench.report.plots.names import FIRST_CHOICE, format_text, rate_text, unbound
+from bench.report.plots.names import chosen_format, format_text, rate_text, unbound
 from bench.report.plots.sweep_places import MARKER, Bar, Shifts, Sizes, bars_of, shifts_of, sizes_of, top_of
 from bench.report.plots.sweep_series import (
     SERIES_MARKS,
@@ -77,16 +76,9 @@ def chosen_dtype(sides: Sequence[Side], wanted: Dtype | None) -> Dtype:
     one at all.
     """
     counts = {dtype: count_points(sides, dtype) for dtype in DTYPES.values()}
-    known = [dtype for dtype, count in counts.items() if count]
     who = "none of them has a" if len(sides) > 1 else f"{sides[0].label} has no"
-    if not known:
-        message = f"{who} product of a known size; 'chipbench run --sweep' measures squares"
-        raise RecordError(message)
-    if wanted is not None and wanted not in known:
-        names = listed([dtype.name for dtype in known], "or")
-        message = f"{who} product of a known size in {wanted.name}; --dtype can be {names}"
-        raise InvalidRequest(message)
-    return wanted or max(known, key=lambda dtype: (counts[dtype], dtype.name == FIRST_CHOICE))
+    lacks = f"{who} product of a known size"
+    return chosen_format(counts, wanted, none=f"{lacks}; 'chipbench run --sweep' measures squares", lacks=lacks)
 
 
 def picture_of(sides: Sequence[Side], dtype: Dtype) -> SweepPicture:
