@@ -1,10 +1,13 @@
 """What several tests share: cells, scripted devices without a clock, and small valid records."""
 
+import errno
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import pytest
 
 from bench.devices.base import Block, Check, Device, Environment, Origin
 from bench.devices.replay import Call, ReplayBackend, ReplayTask, Script
@@ -177,3 +180,17 @@ def saved(outcome: Outcome) -> Path:
     """Return where an outcome was saved."""
     assert outcome.path is not None
     return outcome.path
+
+
+def fill_disk_after(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `os.write` store `room` more bytes, as a disk does that is about to be full."""
+    write, left = os.write, [room]
+
+    def limited(descriptor: int, data: bytes) -> int:
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = write(descriptor, data[: left[0]])
+        left[0] -= written
+        return written
+
+    monkeypatch.setattr(os, "write", limited)

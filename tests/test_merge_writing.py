@@ -16,27 +16,13 @@ from bench.records import merge
 from bench.records.merge import carry_out, check_merge
 from bench.records.record import Footer, read_lines
 from bench.records.store import RecordWriter, record_path
-from tests.support import CELLS, header, measurement, write_record
+from tests.support import CELLS, fill_disk_after, header, measurement, write_record
 from tests.test_merge import merged, other_end, outcomes, part, tree
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     return tmp_path / "here"
-
-
-def fill_disk_after(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `os.write` store `room` more bytes, as a disk does that is about to be full."""
-    write, left = os.write, [room]
-
-    def limited(descriptor: int, data: bytes) -> int:
-        if left[0] == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = write(descriptor, data[: left[0]])
-        left[0] -= written
-        return written
-
-    monkeypatch.setattr(os, "write", limited)
 
 
 def full(*_: object) -> None:

@@ -1,6 +1,6 @@
 """The picture of rates over sizes: what is drawn and told, how it is laid out, and the command as typed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -11,11 +11,7 @@ from matplotlib.lines import Line2D
 
 from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
-from bench.analysis.sides import side_of_chip, side_of_others
 from bench.errors import InvalidRequest, RecordError
-from bench.published.chips import Catalogue
-from bench.published.measured import read_published_measurements
-from bench.published.source import shipped_specs
 from bench.report.plots import style
 from bench.report.plots.layout import MOST_TITLE
 from bench.report.plots.sweep import drawn, render
@@ -28,24 +24,8 @@ from tests.command import Answer, chipbench
 from tests.drawn import assert_apart_and_inside, words_of
 from tests.support import cell as cpu_cell
 from tests.test_compare_command import H20, saved
+from tests.test_plot_roofline import OTHERS, chip_side, here, others_side
 from tests.test_roofline import estimate
-
-CATALOGUE: Final = Catalogue([shipped_specs()])
-OTHERS: Final = read_published_measurements([shipped_specs()])
-H100: Final = CATALOGUE.chip("h100-sxm5-80gb")
-
-
-def chip_side(name: str) -> Side:
-    return side_of_chip(CATALOGUE.resolve(name).chip)
-
-
-def others_side(name: str) -> Side:
-    chip = CATALOGUE.resolve(name).chip
-    return side_of_others(chip, OTHERS[chip.id])
-
-
-def here(rates: Mapping[Cell, Estimate], label: str = "here", **more: Any) -> Side:  # noqa: ANN401
-    return Side(label, "measured", "A device", rates, device_kind="gpu", **{"chip": H100, **more})
 
 
 def product(

@@ -13,7 +13,7 @@ import pytest
 from bench.errors import CannotWrite, RecordError
 from bench.records.record import Header, encode_line, read_lines
 from bench.records.store import KEY_FILE, RecordWriter, device_key, latest, record_paths
-from tests.support import CELLS, header, measurement, write_record
+from tests.support import CELLS, fill_disk_after, header, measurement, write_record
 
 
 def open_files() -> int:
@@ -67,20 +67,6 @@ class TestCreate:
         with pytest.raises(CannotWrite, match="No space left"):
             RecordWriter.create(tmp_path, header())
         assert list(tmp_path.rglob("*.jsonl")) == []
-
-
-def fill_disk_after(room: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `os.write` store `room` more bytes, as a disk does that is about to be full."""
-    write, left = os.write, [room]
-
-    def limited(descriptor: int, data: bytes) -> int:
-        if left[0] == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        written = write(descriptor, data[: left[0]])
-        left[0] -= written
-        return written
-
-    monkeypatch.setattr(os, "write", limited)
 
 
 class TestAppend:
