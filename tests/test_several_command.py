@@ -174,7 +174,7 @@ def test_without_dask_the_line_that_installs_it_is_said(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "distributed", None)
     answer = chipbench("run", "--local-cluster", "2", "--results-dir", tmp_path / "results")
     assert answer.code == 5
-    assert answer.error.endswith("which is not installed: pip install 'chipbench[cluster]'")
+    assert answer.error.endswith("which is not installed: pip install -e '.[cluster]'")
 
 
 def test_ranks_of_a_launcher_are_told_apart_from_one_alone(

@@ -62,7 +62,7 @@ def command(*, names: tuple[str, ...], format_name: str, results_dir: Path, **op
     \b
     Examples:
       chipbench compare latest h20 published:h20
-      chipbench compare results/h100-sxm5-80gb results/h200-sxm-141gb
+      chipbench compare h100.jsonl h200.jsonl
       chipbench compare baseline latest --fail-on slower:5 --fail-on not-comparable --format junit
       chipbench compare latest --sane
       chipbench compare results --fleet --fail-on outlier

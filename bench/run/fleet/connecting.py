@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _CLOSE_S: Final = 5.0
 _GRACE_S: Final = 1.0  # for the time-out of a connection to tell more than that it ended
 _ADDRESS: Final = re.compile(r"(tcp|tls)://(\[[\da-fA-F:.%]+\]|[\w.-]+):\d{1,5}", re.ASCII)
-_PIP: Final = "pip install 'chipbench[cluster]'"
+_PIP: Final = "pip install -e '.[cluster]'"
 
 
 class Tls(NamedTuple):
