@@ -35,7 +35,7 @@ def link_records(matrices: Sequence[Matrix]) -> list[dict[str, Any]]:
 
 
 def published_text(one: Matrix) -> str | None:
-    """Return the published figure that all of a matrix is held against: '900 GB/s, the published NVLink figure'."""
+    """Return the published figure that a whole matrix is held against: '900 GB/s, the published NVLink figure'."""
     if one.published is None:
         return None
     figure = "the published NVLink figure" if one.ways == 2 else "half of the published NVLink figure of both ways"
