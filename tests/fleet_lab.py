@@ -36,8 +36,8 @@ def write_gpu(
     clock: float = 1.0,
     noise: Sequence[float] = NOISE,
     failed: Sequence[Cell] = (),
-    watts: float = 690.0,
-    celsius: float = 61.0,
+    watts: float | None = 690.0,
+    celsius: float | None = 61.0,
     reasons: Mapping[str, float] | None = {},
     memory_clock: float | None = None,
     algorithm: Mapping[str, str | int] = {},
@@ -55,7 +55,7 @@ def write_gpu(
     """Write the records of one GPU, called like 'a3': number 3 of host a; one a process.
 
     Its calls take `slow` times as long as usual, and its clock is `clock` times the usual one. `run` tells apart,
-    and orders, runs of one GPU. `reasons` are None of a GPU that does not tell what held it back.
+    and orders, runs of one GPU. `reasons`, `watts` and `celsius` are None of a GPU that does not tell them.
     """
     host, number = name[0], int(name[1:])
     own = random.Random(f"{name} of the fleet")
@@ -103,9 +103,9 @@ def write_gpu(
                     telemetry=Telemetry(
                         readings=30,
                         seconds=1.5,
-                        power_w=Spread(least=watts - 5, median=watts, most=watts + 5),
-                        temperature_c=Spread(least=celsius - 3, median=celsius, most=celsius + 1),
-                        memory_clock_hz=_steady(memory_clock),
+                        power_w=_around(watts, 5, 5),
+                        temperature_c=_around(celsius, 3, 1),
+                        memory_clock_hz=_around(memory_clock, 0, 0),
                         event_reasons=None if reasons is None else {**reasons},
                     ),
                     warnings=tuple(Caveat(code=code, values={"enqueue_s": 1.0, "call_s": 1.0}) for code in codes),
@@ -119,8 +119,8 @@ def write_gpu(
     return made
 
 
-def _steady(value: float | None) -> Spread | None:
-    return None if value is None else Spread(least=value, median=value, most=value)
+def _around(value: float | None, below: float, above: float) -> Spread | None:
+    return None if value is None else Spread(least=value - below, median=value, most=value + above)
 
 
 def _device(host: str, number: int) -> Device:

@@ -118,6 +118,11 @@ class Site:
             self.running.pop(message.number, None)
         return message
 
+    @property
+    def ends_next(self) -> bool:
+        """Whether the next message is that a job ended."""
+        return isinstance(self._messages[0], Ended)
+
     def send(self, message: Message) -> None:
         """Let a message be the last of those that are on their way."""
         self._messages.append(message)

@@ -14,7 +14,7 @@ from bench.records.record import decode_line, encode_line, read_lines
 from bench.records.store import KEY_FILE, RecordWriter, record_paths
 from bench.run import collecting, member, session, several
 from bench.run.collecting import Progress, measure_several
-from bench.run.engine import Answered, Ended, LeftOut
+from bench.run.engine import Answered, LeftOut
 from bench.run.planning import Resolved
 from bench.run.resuming import fleet_of_record
 from bench.run.several import arrange
@@ -136,8 +136,7 @@ class TestWriting:
         monkeypatch.setattr(RecordWriter, "append", full)
         collected, stopped_by = run(site, tmp_path)
         assert isinstance(stopped_by, CannotWrite)
-        for one in collected:
-            read_lines(one.path)  # raises nothing: a torn tail is no damage
+        assert len([read_lines(one.path) for one in collected]) == 3  # a torn tail is no damage
         assert "the disk is full" in errors(collected)
 
     def test_ctrl_c_comes_before_a_cell_or_after_it(
@@ -154,90 +153,7 @@ class TestWriting:
         monkeypatch.setattr(RecordWriter, "append", pressed)
         collected, stopped_by = run(site, tmp_path)
         assert isinstance(stopped_by, KeyboardInterrupt)
-        for one in collected:
-            read_lines(one.path)
-
-
-class TestBack:
-    def test_one_that_comes_back_late_is_waited_for(self, site: Site, tmp_path: Path) -> None:
-        site.faults["b"] = gone(site, "b", 2)
-        idle: list[int] = []
-
-        def returns() -> None:
-            idle.append(1)
-            if len(idle) == 8:
-                site.units["d"], site.hosts["d"] = Unit("b"), "x"
-
-        site.on_idle = returns
-        collected, _ = run(site, tmp_path)
-        assert complete(collected) == [True] * 3
-
-    def test_one_that_moved_before_the_first_cell_is_found(self, site: Site, tmp_path: Path) -> None:
-        asked = request(tmp_path / "results")
-        begun = arrange(site, asked, KEY, indices=dict.fromkeys(site.places()), together=False).begun
-        site.units["d"], site.hosts["d"] = site.units.pop("b"), "x"
-        collected, _ = measure_several(site, begun, asked, lambda _progress: None)
-        assert complete(collected) == [True] * 3
-
-    def test_one_that_is_back_before_its_loss_is_noticed_is_found(self, site: Site, tmp_path: Path) -> None:
-        """Its new place is asked for another's sake, and nobody waits for what it has, yet."""
-        site.faults = {"b": gone(site, "b", 2, back_at="e"), "c": gone(site, "c", 1, back_at="d")}
-        site.hang = {"b": 2}
-
-        def noticed() -> None:
-            if "e" in site.jobs(member.Look) and not site.jobs(member.Measure).count("e"):
-                site.hang.clear()
-                for number in [number for number, place in site.running.items() if place == "b"]:
-                    site.send(Ended(number, "its worker is gone"))
-
-        site.on_idle = noticed
-        collected, _ = run(site, tmp_path, together=True)
-        assert errors(collected) == [None] * 3
-        assert complete(collected) == [True] * 3
-
-    def test_one_whose_process_dies_before_its_place_does_is_tried_at_its_new_place(
-        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """As when a job of a cluster is ended: everything gets SIGTERM, and the worker is the last to go."""
-        monkeypatch.setattr(collecting, "monotonic", Clock(0.01))
-        die = gone(site, "b", 2, back_at="d")
-        site.faults = {"b": lost(2)}
-
-        def follows() -> None:
-            if "b" in site.units and site.jobs(member.Measure).count("b") and not site.running:
-                die([])
-
-        site.on_idle = follows
-        collected, _ = run(site, tmp_path, together=True)
-        assert errors(collected) == [None] * 3
-        assert complete(collected) == [True] * 3
-
-    def test_a_place_that_does_not_say_what_it_is_is_not_waited_for_for_ever(
-        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        clock = Clock()
-        monkeypatch.setattr(collecting, "monotonic", clock)
-        site.faults["b"] = gone(site, "b", 2, back_at="mute")
-        site.silent.add("mute")
-        site.on_idle = lambda: setattr(clock, "now", clock.now + 60)
-        collected, _ = run(site, tmp_path)
-        assert errors(collected) == [None, "its worker is gone", None]
-
-    def test_one_that_is_slow_and_talks_is_not_given_up(
-        self, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        clock = Clock()
-        monkeypatch.setattr(collecting, "monotonic", clock)
-        site.units = {"a": site.units["a"]}
-
-        def slow() -> None:
-            if any(isinstance(job, member.Measure) for _, job in site.started):
-                clock.now += 500.0
-
-        site.on_message = slow
-        collected, _ = run(site, tmp_path)
-        assert errors(collected) == [None]
-        assert clock.now > 2000
+        assert len([read_lines(one.path) for one in collected]) == 3
 
 
 class TestNotBelieved:

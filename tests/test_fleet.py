@@ -126,6 +126,10 @@ class TestOutliers:
         assert standing(fleet, 2).ratio is not None
         assert fleet.outliers == []
 
+    def test_untested_rates_one_of_which_the_host_limited_are_no_share_of_a_peak(self, tmp_path: Path) -> None:
+        write_nodes(tmp_path, "a", 4, cells=(BF16,), but={"a1": {"codes": ("launch_bound",)}})
+        assert found_in(tmp_path).groups[0].of_peak is None
+
     def test_chips_are_groups_of_their_own(self, tmp_path: Path) -> None:
         h200 = {"device": {"chip": "h200-sxm-141gb", "name": "NVIDIA H200"}, "slow": 0.7}
         unknown = {"device": {"chip": None, "name": "NVIDIA X"}}

@@ -10,12 +10,13 @@ from typing import Any, Final
 
 import pytest
 
+from bench.analysis.fleet import fleet_of
 from bench.analysis.fleet_evidence import Sign
 from bench.cli.options import JUDGED_FORMATS
 from bench.devices.base import Caveat
 from bench.report.fleet_texts import signs_text
 from tests.command import chipbench
-from tests.fleet_lab import AILING, BF16, COPY, node, write_gpu, write_nodes
+from tests.fleet_lab import AILING, BF16, COPY, FP64, node, write_gpu, write_nodes
 
 SLOW: Final = {"slow": {BF16: 1.2}}
 
@@ -80,6 +81,23 @@ class TestTable:
         assert "and 5 more devices: --format json has all" in answer.text
         assert len(document("r")["outliers"]) == 45
 
+    def test_a_cell_that_failed_on_every_device_is_shown_beside_the_others(self) -> None:
+        write_nodes(Path("r"), "a", 2, cells=(BF16, FP64), failed=(BF16,))
+        answer = chipbench("compare", "r", "--fleet")
+        assert answer.code == 0, answer.err
+        assert "failed: wrong result" in answer.text
+
+    def test_of_twenty_or_more_the_ends_of_the_bulk_are_shown(self) -> None:
+        write_nodes(Path("r"), "abc", cells=(BF16,))
+        assert "5th to 95th percentile" in chipbench("compare", "r", "--fleet").text
+        write_nodes(Path("few"), "ab", cells=(BF16,))
+        assert "percentile" not in chipbench("compare", "few", "--fleet").text
+
+    def test_a_cell_of_too_few_devices_does_not_hide_that_of_others_none_is_unlike(self) -> None:
+        write_nodes(Path("r"), "a", cells=(BF16,))
+        write_gpu(Path("r"), "a0", cells=(COPY,), run="1")
+        assert "none: no device lies beyond" in chipbench("compare", "r", "--fleet").text
+
     def test_what_failed_on_many_devices_has_a_table_of_its_own(self) -> None:
         write_nodes(Path("r"), "ab", 9, but={"b4": {"failed": (BF16,)}}, cells=(BF16,))
         text = chipbench("compare", "r", "--fleet").text
@@ -115,6 +133,8 @@ class TestFormats:
         slower = [row for row in rows if row["verdict"] == "slower"]
         assert len(slower) == 7
         assert all(float(row["ratio_hi"]) * (1 + float(row["limit"])) < 1 for row in slower)
+        assert all(float(row["limit"]) >= 0.03 for row in rows)
+        assert all(float(row["ratio_lo"]) < float(row["ratio"]) < float(row["ratio_hi"]) for row in rows)
         assert all(row["says"] for row in slower)
         assert {row["kind"] for row in rows} == {"simulated"}
 
@@ -129,6 +149,45 @@ class TestFormats:
         assert worst["signs"][0]["code"] == "clock"
         assert found["outliers"][-1]["explained"] is False
         assert found["tripped"] == []
+
+    def test_json_counts_every_kind_of_verdict_and_tells_what_they_rest_on(self) -> None:
+        but: Mapping[str, Mapping[str, Any]] = {
+            "a1": {"slow": 0.85},
+            **{name: {"slow": 1.2} for name in ("b1", "b2")},
+            **{name: {"codes": ("launch_bound",)} for name in node("c", 3)},
+            **{name: {"failed": (BF16,)} for name in node("d", 4)},
+        }
+        folder = write_nodes(Path("r"), "abcdefg", 4, cells=(BF16,), but=but, origin="measured")
+        write_nodes(folder / "s", "h", 1, cells=(BF16,))
+        found = document("r")
+        (group,) = found["groups"]
+        rates = sorted(one["rate"] for one in group["rates"] if one["rate"])
+        assert (group["least"], group["most"], len(rates)) == (rates[0], rates[-1], 24)
+        verdicts = ("faster", "slower", "cant_tell", "failed")
+        assert [group[name] for name in ("devices", "counted", *verdicts)] == [28, 21, 1, 2, 3, 4]
+        (bulk,) = (one.bulk for one in fleet_of([*folder.rglob("*.jsonl")], lambda _name: None).groups)
+        assert bulk is not None
+        assert (group["spread"], group["limit_in_spreads"]) == (bulk.scale, bulk.limit)
+        assert group["p05"] < group["median"] < group["p95"]
+        assert {(one["reason"], one["processes"]) for one in group["rates"] if one["verdict"] == "can't tell"} == {
+            ("host_limited", 1)
+        }
+        assert {one["name"] for one in found["devices"]} == {"NVIDIA H100 80GB HBM3"}
+        assert {one["device"] for one in group["rates"]} == {one["device"] for one in found["devices"]}
+        assert sorted((one["host"], one["devices"]) for one in found["hosts"]) == [
+            (f"{name}0" * 4, 1 if name == "c" else 4) for name in "abefg"
+        ]
+        assert found["left_out"]["simulated"] == 1
+
+    def test_json_names_what_tripped_and_what_is_damaged(self) -> None:
+        folder = write_nodes(Path("r"), "a", cells=(BF16,), but={"a1": SLOW})
+        (folder / "20260102T030405Z-bad.jsonl").write_text("nonsense\n")
+        words = ("compare", "r", "--fleet", "--skip-bad", "--fail-on", "outlier", "--format", "json")
+        answer = chipbench(*words)
+        assert answer.code == 6
+        found = json.loads(answer.out)
+        assert found["left_out"]["damaged"] == 1
+        assert [(one["side"], one["fail_on"]) for one in found["tripped"]] == [("GPU 1 of a0a0a0a0", "outlier")]
 
     def test_junit_fails_what_tripped_and_skips_what_has_no_verdict(self) -> None:
         but: Mapping[str, Mapping[str, Any]] = {

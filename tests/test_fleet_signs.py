@@ -72,6 +72,24 @@ class TestDirection:
             but = {"slow": 1.2, **limit_of(watts), "settings": {}}
             assert explains(signs(tmp_path / f"{watts}", but).values()) is enough
 
+    def test_one_that_was_held_back_less_than_others_is_not_slow_for_that(self, tmp_path: Path) -> None:
+        less = signs(tmp_path, {"slow": 1.2, "reasons": {}}, reasons={"hw_slowdown": 0.9})
+        assert "held_back" not in less
+
+    def test_a_power_limit_explains_a_copy_too_whose_clock_nobody_knows_to_matter(self, tmp_path: Path) -> None:
+        found = signs(tmp_path, {"slow": {COPY: 1.2}, "reasons": {"sw_power_cap": 1.0}}, COPY)
+        assert found["held_back"].explains
+
+    def test_unusual_power_describes_and_another_version_explains_whichever_is_newer(self, tmp_path: Path) -> None:
+        drawn = signs(tmp_path / "power", {"slow": 1.2, "watts": 540.0})
+        assert ("power" in drawn, explains(drawn.values())) == (True, False)
+        assert explains(signs(tmp_path / "cuda", {"slow": 1.2, "versions": {"cuda": "13.1"}}).values())
+
+    def test_a_slow_one_that_tells_neither_heat_nor_power_has_no_such_sign(self, tmp_path: Path) -> None:
+        found = signs(tmp_path, {"slow": 1.2, "celsius": None, "watts": None})
+        assert not found.keys() & {"temperature", "power"}
+        assert found
+
     def test_a_clock_that_fell_by_much_more_than_the_rate_is_said_to_have(self, tmp_path: Path) -> None:
         found = signs(tmp_path, {"slow": 1.07, "clock": 0.7})
         assert found["clock_beyond"].values["clock"] == pytest.approx(-0.3)
@@ -129,3 +147,15 @@ class TestSilence:
         assert (facts.memory_clock_hz, facts.watts) == (None, None)
         assert over_processes([0.0, 2.0, 8.0, None]) == pytest.approx(4.0)
         assert over_processes([0.0, None]) is None
+
+
+class TestProcesses:
+    def test_of_several_the_readings_are_means_and_what_none_told_is_not_told(self, tmp_path: Path) -> None:
+        told = found_in(write_nodes(tmp_path / "told", "a", 5, cells=(BF16,), processes=2))
+        facts = standing(told, 0).entry.facts
+        assert [facts.watts, facts.temperature_c] == pytest.approx([690, 61])
+        silent = found_in(
+            write_nodes(tmp_path / "silent", "a", 5, cells=(BF16,), processes=2, reasons=None, celsius=None)
+        )
+        facts = standing(silent, 0).entry.facts
+        assert (facts.reasons, facts.temperature_c) == (None, None)

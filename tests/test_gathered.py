@@ -100,6 +100,12 @@ class TestFolder:
         assert names(found) == [[path.name]]
         assert [str(error).partition(":")[0].endswith("bad.jsonl") for error in found.damaged] == [True]
 
+    def test_one_that_is_damaged_after_its_header_is_told_too(self, tmp_path: Path) -> None:
+        path = record(tmp_path, [SMALL], 1)
+        path.write_bytes(path.read_bytes().replace(b'"kind":"footer"', b'"kind":"foot"'))
+        found = taken(tmp_path)
+        assert (found.devices, len(found.damaged)) == ((), 1)
+
 
 class TestNames:
     def test_a_file_stands_for_itself_however_old_and_twice_counts_once(self, tmp_path: Path) -> None:

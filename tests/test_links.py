@@ -165,10 +165,11 @@ class TestMatrix:
         assert (made.fastest.source, made.fastest.target) == (0, 2)
 
     def test_the_pair_whose_directions_differ_most_is_found(self) -> None:
-        found = matrix(one_way(p3_1=200e9, p0_2=350e9)).asymmetry
-        assert found is not None
-        assert (found.fast.source, found.fast.target, found.slow.source) == (1, 3, 3)
-        assert found.ratio == pytest.approx(1.95)
+        for slow, fast, ends in (("p3_1", (1, 3), 3), ("p1_3", (3, 1), 1)):
+            found = matrix(one_way(4, p0_2=350e9, **{slow: 200e9})).asymmetry
+            assert found is not None
+            assert (found.fast.source, found.fast.target, found.slow.source) == (*fast, ends)
+            assert found.ratio == pytest.approx(1.95)
 
     def test_without_both_directions_of_a_pair_nothing_is_said_of_them(self) -> None:
         assert matrix([record(0, [copied(copy(1), 1e9)])]).asymmetry is None

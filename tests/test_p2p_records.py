@@ -14,7 +14,7 @@ from bench.errors import InvalidRequest
 from bench.records.record import read_lines
 from bench.report import pytest_benchmark
 from bench.report.plots import trace_choice, trace_data
-from bench.workloads import p2p
+from bench.workloads import gemm, p2p
 from tests.command import chipbench
 from tests.support import header, write_record
 
@@ -58,6 +58,13 @@ class TestRecord:
         swept = chipbench("plot", "sweep", path, "-o", path.with_name("no.svg"))
         assert (swept.code, "no product of a known size" in swept.err) == (4, True)
 
+    def test_beside_products_it_is_in_nobody_s_way(self, path: Path) -> None:
+        lines = read_lines(path)
+        cells = gemm.cells(["bf16"], [gemm.square(4096)], library="cublaslt", l2="rotate")
+        plan = msgspec.structs.replace(lines.header.plan, cells=(*cells, *lines.header.plan.cells))
+        both = write_record(path.parents[1] / "both", msgspec.structs.replace(lines.header, plan=plan))
+        assert chipbench("roofline", both).code == 0
+
     def test_it_is_compared_with_the_sheet(self, path: Path) -> None:
         compared = chipbench("compare", path, "h100")
         assert compared.code == 0, compared.err
@@ -71,5 +78,5 @@ class TestRecord:
         assert trace_data.picture_of(lines.header, chosen, None).title.startswith(
             "Peer copy of 262 kB arrays with 7"
         )
-        with pytest.raises(InvalidRequest):
+        with pytest.raises(InvalidRequest, match="fp32"):
             trace_choice.chosen(lines.measurements, dtype="fp32", label=None)

@@ -100,6 +100,10 @@ class TestMarkdown:
         assert "3. " in self.text
         assert "javascript:alert(1)" in self.text
 
+    def test_what_is_no_address_of_the_web_is_text(self) -> None:
+        odd = of_texts("x", sources=[Source(title="t", grade="paper", url="<script>x</script>")])
+        assert "<script>" not in markdown.render(odd, {})
+
     def test_a_picture_has_its_file_and_without_one_its_title_stands_there(self) -> None:
         (image,) = [child for token in self.tokens for child in token.children or () if child.type == "image"]
         assert image.attrs["src"] == "my%20report/rule%20%28map%29%2050%25.png"
@@ -237,6 +241,13 @@ class TestAll:
         text = FILES[name].render(of_texts(*HOSTILE, "\ud800", sources=odd), {"p": "\ud800.png"})
         assert text.encode("utf-8")
         assert text.endswith("\n")
+
+    @pytest.mark.parametrize("name", ["md", "latex"])
+    def test_sources_are_told_with_how_they_were_read(self, name: str) -> None:
+        text = FILES[name].render(SAMPLE, {})
+        for source in SAMPLE.sources:
+            assert source.seen is None or f"read: {source.seen}" in text
+        assert "Said in a forum" in text
 
     def test_an_empty_report_is_a_document_too(self) -> None:
         empty: Any = Report("Nothing", (), (), ())

@@ -136,6 +136,14 @@ class TestPage:
         assert [link for link in links if not link.startswith(("#", "http://", "https://"))] == []
 
 
+def test_the_title_of_a_table_cannot_leave_its_attribute() -> None:
+    title = '" onmouseover="alert(1)" x="'
+    section = Section(title, [Column("a")], [["x"]])
+    root = parsed(render(Report("A", (), [Chapter("one", "One", sections=[section])], ())))
+    assert [element for element in root.iter() if title in element.attrib.values()]
+    assert not [name for element in root.iter() for name in element.attrib if name.startswith("on")]
+
+
 class TestLinks:
     def test_a_number_of_a_source_leads_to_it_and_another_is_text(self) -> None:
         (note,) = (item for item in tree("small").iter("li") if written(item).startswith("[4] is no"))
@@ -184,6 +192,10 @@ class TestPictures:
         assert file.decode().count(title) == 0, "it is written in two lines"
         assert inlined(file, prefix="x", title=title, alt="").titled
         assert not inlined(file, prefix="x", title="Another", alt="").titled
+
+    def test_letters_beyond_ascii_stay(self) -> None:
+        image = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"><text>8192³ – é</text></svg>'
+        assert "8192³ – é" in inlined(image.encode(), prefix="p", title="a", alt="b").markup
 
 
 class TestSorting:

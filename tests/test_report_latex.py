@@ -89,6 +89,15 @@ class TestText:
             assert r"\includegraphics" not in text
             assert r"\textit{Arithmetic was cut}" in text
 
+    def test_what_stands_before_a_table_is_there_and_the_contents(self) -> None:
+        assert "No table here." in body(SAMPLE)
+        assert r"\tableofcontents" in body(SAMPLE)
+
+    def test_an_address_is_no_command_wherever_it_leads(self) -> None:
+        source = Source(title="t", grade="paper", url=r"\input{/etc/hosts}")
+        text = body(of_texts(r"https://example.org/%\input{x}", sources=[source]))
+        assert r"\input{" not in text
+
     def test_a_character_that_tex_has_no_letter_of_is_told_by_its_number(self) -> None:
         assert escaped("é ī 10⁵ H₂ 1½ ﬁ − 日") == (
             r"\'{e} \={\i} 10\textsuperscript{5} H\textsubscript{2} 1\,1/2 fi $-$ \textless{}U+65E5\textgreater{}"

@@ -1,6 +1,7 @@
 """`chipbench run` on several devices, as typed: what it prints, what it says is missing, and its exit code."""
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.cli.where import Where
 from bench.records.record import read_lines
 from bench.records.store import record_paths
 from bench.run import collecting
+from bench.run.engine import LeftOut
 from tests.command import Answer, chipbench
 from tests.places_lab import GPU, Site, Unit, gone, lost
 from tests.support import TINY
@@ -49,7 +52,7 @@ class Machine(Site):
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
-    return Machine(monkeypatch, tmp_path / "results")
+    return Machine(monkeypatch, tmp_path / "the results")
 
 
 def test_all_gpus_are_measured_and_shown_as_a_fleet(machine: Machine) -> None:
@@ -59,6 +62,8 @@ def test_all_gpus_are_measured_and_shown_as_a_fleet(machine: Machine) -> None:
     assert machine.states() == [(0, 3, True), (2, 3, True), (3, 3, True)]
     assert answer.out.startswith("Fleet of 3 devices on 1 host, measured here")
     assert answer.err.count("saved  ") == 3
+    assert "not complete" not in answer.err
+    assert "next " not in answer.err
     assert "3 records" in answer.err
 
 
@@ -70,10 +75,47 @@ def test_the_chosen_ones_alone_are_measured_in_the_order_given(machine: Machine)
 
 
 def test_together_is_told_by_the_cells(machine: Machine) -> None:
-    assert machine.run("--gpu", "all", "--together").code == 0
+    assert machine.run("--gpu", "all", "--together", "--wait", "3").code == 0
     headers = [read_lines(path).header for path in record_paths(machine.results)]
     assert {one.plan.cells[0].load for one in headers} == {"together"}
     assert {one.member.at_once for one in headers if one.member} == {3}
+
+
+def test_two_of_three_may_work_together(machine: Machine) -> None:
+    assert machine.run("--gpu", "0", "--gpu", "2", "--together").code == 0
+    headers = [read_lines(path).header for path in record_paths(machine.results)]
+    assert {one.member.at_once for one in headers if one.member} == {2}
+
+
+def test_what_cannot_be_used_is_named_with_the_reason(machine: Machine) -> None:
+    machine.left_out["gpu 9"] = LeftOut("gpu 9", "it has fallen off the bus")
+    answer = machine.run("--gpu", "all")
+    assert answer.code == 5
+    assert "left out: gpu 9: it has fallen off the bus" in answer.err
+    assert answer.err.splitlines()[-1].endswith("left out: 1 of the places, as said above")
+
+
+@pytest.mark.parametrize(
+    ("options", "several", "index"),
+    [
+        ({}, False, None),
+        ({"workload": "p2p"}, True, None),
+        ({"workload": "p2p", "backend": "cpu"}, False, None),
+        ({"workload": "p2p", "gpu": ("3",)}, False, 3),
+        ({"gpu": ("3",)}, False, 3),
+        ({"gpu": ("0", "3")}, True, None),
+        ({"gpu": ("all",)}, True, None),
+    ],
+)
+def test_a_run_is_over_several_gpus_if_they_are_chosen_or_copies_are_between_all(
+    machine: Machine, options: Mapping[str, object], several: bool, index: int | None
+) -> None:
+    assert machine.units
+    usual = {"workload": "gemm", "backend": "auto", "gpu": (), "scheduler": None, "local_cluster": None}
+    where = Where(
+        {**usual, "together": False, **dict.fromkeys(("tls_ca", "tls_cert", "tls_key")), **options}, set()
+    )
+    assert (where.several, where.index) == (several, index)
 
 
 def test_a_lost_one_is_named_with_the_way_to_go_on(machine: Machine) -> None:
@@ -84,7 +126,7 @@ def test_a_lost_one_is_named_with_the_way_to_go_on(machine: Machine) -> None:
     assert answer.err.splitlines()[-1] == ("chipbench: 1 of 3 records are not complete; what they hold is saved")
     (command,) = (line.split("run ")[1] for line in answer.err.splitlines() if line.startswith("next "))
     machine.faults.clear()
-    again = chipbench("run", *command.split())
+    again = chipbench("run", *shlex.split(command))
     assert again.code == 0
     assert machine.states() == [(0, 3, True), (2, 3, True), (3, 3, True)]
     assert "Fleet of 3 devices" in again.out
