@@ -210,6 +210,17 @@ class TestSections:
         assert "0 to 2 is 2.17 times as fast as 2 to 0" in text
         assert len(section.records) == 6
 
+    def test_directions_that_hardly_differ_are_told_by_how_much(self) -> None:
+        (section,) = link_sections([matrix(one_way(2, p1_0=386e9))])
+        assert "the directions of a pair differ by 1.0 % at most" in section.notes
+
+    def test_copies_at_the_same_time_and_of_several_sizes_are_told_to_be(self) -> None:
+        both = [copied(copy(1, load="together"), 1e9), copied(copy(2, elements=1 << 20, load="together"), 1e9)]
+        (section,) = link_sections([matrix([record(0, both)])])
+        assert section.title == "Copies one way, all devices at once, measured here, machine a1b2c3d4"
+        assert "arrays of several sizes, as not all fit the memory that was free" in section.notes
+        assert [row["elements"] for row in section.records] == [p2p.ELEMENTS, 1 << 20]
+
     def test_devices_that_nothing_was_measured_from_have_no_row(self) -> None:
         (section,) = link_sections([matrix([record(1, [copied(copy(peer), 1e9) for peer in (0, 2)])])])
         assert [row[0] for row in section.rows] == ["1"]
@@ -224,6 +235,7 @@ class TestSections:
         measured = [copied(copy(1), 20e9, codes=["no_peer_access"]), copied(copy(2), 390e9)]
         (section,) = link_sections([matrix([record(0, measured)])])
         assert section.rows[0][2] == "20.0 GB/s (host)"
+        assert [row["warnings"] for row in section.records] == ["no_peer_access", ""]
         assert any(note.startswith("(host): through the host's memory") for note in section.notes)
 
     def test_a_row_for_programs_is_in_base_units(self) -> None:

@@ -52,6 +52,14 @@ def test_full_strength_came_first_and_what_was_cut_in_links_a_year_later(chip: s
     assert min(day for day in DAYS if on(chip, day).covered).isoformat() == first
 
 
+def test_a_chip_that_no_rule_covers_or_may_cover_is_free() -> None:
+    verdicts = on("h20-96gb", date(2025, 4, 8)).unmet
+    assert verdicts
+    assert Standing(DAYS[0], (), verdicts, ()).covered is False
+    assert Standing(DAYS[0], (), verdicts, verdicts).covered is None
+    assert Standing(DAYS[0], verdicts, (), verdicts).covered is True
+
+
 def test_no_verdict_is_lost_or_twice() -> None:
     for day in DAYS:
         found = on("a30", day)
