@@ -23,7 +23,7 @@ from bench.report.columns import (
 )
 from bench.report.compared_notes import notes
 from bench.report.verdicts import ABSENT, verdict_text
-from bench.report.view import Case, Column, View, percent
+from bench.report.view import Case, Column, View, percent, telling
 from bench.units import format_si
 from bench.workloads.base import Cell
 
@@ -74,7 +74,7 @@ def _of_own_peak(
             [percent(one.at_clock) if one and one.at_clock else "" for one in found],
         ),
     ]
-    return [column for column in columns if any(column[1])]
+    return telling(columns)
 
 
 def _columns_of(side: Side, first: Side, pairs: Sequence[tuple[Row, Against]]) -> list[tuple[Column, list[str]]]:
@@ -91,7 +91,7 @@ def _columns_of(side: Side, first: Side, pairs: Sequence[tuple[Row, Against]]) -
             at_clock,
             (Column("verdict", width=_VERDICT_WIDTH), _verdicts([one.finding for _, one in pairs])),
         ]
-    return [columns[0], *(column for column in columns[1:] if any(column[1]))]
+    return [columns[0], *telling(columns[1:])]
 
 
 def _verdicts(findings: Sequence[Finding | None]) -> list[str]:

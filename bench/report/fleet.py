@@ -23,7 +23,7 @@ from bench.report.fleet_texts import (
     verdict_text,
 )
 from bench.report.links import left_out_notes, link_records, link_sections
-from bench.report.view import Case, Column, Outcome, Section, Texts, View, few, section_of
+from bench.report.view import Case, Column, Outcome, Section, Texts, View, few, section_of, telling
 from bench.workloads.base import PEER_COPY
 
 _MOST_ROWS: Final = 40  # of each of these tables; files for programs have all
@@ -92,8 +92,7 @@ def _outliers(fleet: Fleet) -> Section:
             [says_text(pairs) for _, pairs in shown],
         ),
     ]
-    telling = [column for column in columns if any(column[1])]
-    return section_of("Outliers", telling, _rest(len(by_unit), "devices"))
+    return section_of("Outliers", telling(columns), _rest(len(by_unit), "devices"))
 
 
 def _none(fleet: Fleet) -> str:
@@ -117,9 +116,8 @@ def _untold(fleet: Fleet) -> Iterator[Section]:
             (Column("why it has none"), [NO_VERDICT.get(one.reason or "", "") for _, one in shown]),
             (Column("what its records say", width=_SAYS_WIDTH), [signs_text(one.signs) for _, one in shown]),
         ]
-        telling = [column for column in columns if any(column[1])]
         notes = ["beyond their limit, but nothing can be told of them: measure again", *_rest(len(found), "rates")]
-        yield section_of("Without a verdict", telling, notes)
+        yield section_of("Without a verdict", telling(columns), notes)
 
 
 def _other_cells(pairs: Sequence[tuple[Group, Standing]]) -> str:

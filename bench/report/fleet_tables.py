@@ -6,7 +6,7 @@ from typing import Final
 from bench.analysis.fleet import OUTLIERS, WITHOUT, Fleet, Group, Standing
 from bench.report.columns import KINDS, cell_texts, ends_text, error_text
 from bench.report.fleet_texts import deviation_text, device_columns, short_hosts, verdict_text
-from bench.report.view import Column, Section, Texts, percent, section_of
+from bench.report.view import Column, Section, Texts, percent, section_of, telling
 from bench.stats import FEWEST, Interval, at_share
 from bench.units import format_si
 
@@ -86,7 +86,7 @@ def devices(fleet: Fleet, *, links: bool) -> Iterator[Section]:
             (Column("of its published peak", "right"), [_share(group, one) for group, one in pairs]),
             (Column("verdict"), [verdict_text(one) for _, one in pairs]),
         ]
-        yield section_of("Devices", [column for column in columns if any(column[1])])
+        yield section_of("Devices", telling(columns))
 
 
 def rates(fleet: Fleet, pairs: Sequence[tuple[Group, Standing]]) -> list[Texts]:

@@ -7,7 +7,7 @@ from bench.analysis.compare import Side
 from bench.analysis.estimates import Estimate
 from bench.analysis.roofline import Ceilings, Point, Roof, Under
 from bench.report.columns import KINDS, cell_columns, cell_texts, error_text, rate_columns
-from bench.report.view import Column, Section, Texts, View, percent, section_of, significant
+from bench.report.view import Column, Section, Texts, View, percent, section_of, significant, telling
 from bench.units import format_si
 from bench.workloads.base import Cell
 
@@ -57,7 +57,7 @@ def _ceilings(limits: Sequence[Ceilings], sides: Sequence[Side]) -> Section:
     ]
     ridges = [_RIDGE] if any(one.published or one.measured for one in limits) else []
     notes = [*ridges, *_counting(limits), *_lacking(limits)]
-    return section_of("Ceilings", _telling(columns), notes)._replace(records=[*map(_of_ceilings, limits)])
+    return section_of("Ceilings", telling(columns), notes)._replace(records=[*map(_of_ceilings, limits)])
 
 
 def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
@@ -70,13 +70,8 @@ def _products(points: Sequence[Point], sides: Sequence[Side]) -> Section:
         (Column("of the published ceiling", "right"), [_share(one.published, one.cell) for one in points]),
         (Column("of the measured ceiling", "right"), [_share(one.measured, one.cell) for one in points]),
     ]
-    found = section_of("Products", _telling(columns), [_PER_BYTE, *_above(points)])
+    found = section_of("Products", telling(columns), [_PER_BYTE, *_above(points)])
     return found._replace(records=[*map(_of_point, points)])
-
-
-def _telling(columns: Sequence[Texts]) -> list[Texts]:
-    """Return the columns that have something to say."""
-    return [column for column in columns if any(column[1])]
 
 
 def _of_side(of: Sequence[Side], sides: Sequence[Side]) -> list[Texts]:

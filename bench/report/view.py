@@ -1,8 +1,8 @@
 """A view: what one command has to show, once as a table for people and once as data for programs."""
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 # An address may hold pairs of brackets, as Wikipedia's do; it does not end in a full stop or a comma.
 ADDRESS: Final = re.compile(r"""(https?://(?:\([^\s()<>"]*\)|[^\s()<>"])*(?:\([^\s()<>"]*\)|[^\s()<>".,;:]))""")
@@ -35,12 +35,18 @@ class Section(NamedTuple):
 
 
 Texts = tuple[Column, Sequence[str]]
+_T = TypeVar("_T", bound=Sequence[str])
 
 
 def section_of(title: str, columns: Sequence[Texts], notes: Sequence[str] = ()) -> Section:
     """Return a section whose table has these columns, each with its texts from top to bottom."""
     rows = [list(texts) for texts in zip(*(texts for _, texts in columns), strict=True)]
     return Section(title, [column for column, _ in columns], rows, notes=notes)
+
+
+def telling(columns: Iterable[tuple[Column, _T]]) -> list[tuple[Column, _T]]:
+    """Return the columns that have something to say in some row."""
+    return [column for column in columns if any(column[1])]
 
 
 class Case(NamedTuple):
