@@ -112,7 +112,7 @@ class TestPooled:
         assert "launch_bound" in found.caveats
 
     def test_with_too_few_samples_in_one_there_is_no_interval(self) -> None:
-        few = changed(BF16, samples=msgspec.structs.replace(BF16.samples.after(0), **first_samples(BF16, 3)))
+        few = changed(BF16, samples=msgspec.structs.replace(BF16.samples, **first_samples(BF16, 3)))
         for rates in ([estimate(BF16), estimate(few)], [estimate(BF16), estimate(few), estimate(BF16)]):
             found = pooled(rates)
             assert found is not None

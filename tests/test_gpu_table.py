@@ -208,6 +208,7 @@ class TestNotes:
 
 CODES: dict[str, dict[str, float | str]] = {
     "not_flat": {"seconds": 3.0}, "autocorrelated": {"merged": 4.0}, "bimodal": {}, "busy": {"share": 0.5},
+    "taken_together": {"blocks": 4e4, "each": 4.0},
     "outliers": {"count": 1.0, "n": 9.0}, "variable": {"name": "X", "value": "1"}, "mig": {}, "ecc_off": {},
     "gpu_processes": {"count": 2.0}, "power_limit": {"watts": 300.0, "default": 700.0}, "hot": {"celsius": 85.0},
     "application_clocks": {"hz": 1e9, "default": 2e9}, "hidden": {}, "not_tf32": {"rows_error": 1e-7},

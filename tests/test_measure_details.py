@@ -13,6 +13,7 @@ from bench.devices.base import Block, Caveat, CellDefaults, Check, OperandData, 
 from bench.devices.check import worst
 from bench.devices.replay import Call, ReplayTask, Script
 from bench.errors import CellFailed, InvalidRequest
+from bench.measure.condensing import joined
 from bench.measure.loop import _clocks, measure
 from bench.measure.measurement import Measurement, Samples, WarmUp
 from bench.measure.policy import Policy, fitted
@@ -81,7 +82,7 @@ def test_a_sustained_loads_samples_are_handed_over_every_ten_seconds_to_the_seco
     task = ReplayTask(Script(repeat(Call(2.0**-10)), check=PASSED))
     found = measure(task, of, policy, on_samples=lambda samples: saved.append(len(samples.seconds_per_call)))
     assert saved == [80, 80]
-    assert len(found.samples.seconds_per_call) == 200
+    assert len(found.samples.seconds_per_call) == 40
 
 
 class TestPolicy:
@@ -119,10 +120,9 @@ class TestKept:
     def test_a_column_that_one_part_lacks_is_left_out_of_the_whole(self) -> None:
         first = Samples(seconds_per_call=(1.0,), power_w=(9.0,))
         second = Samples(seconds_per_call=(2.0,), power_w=(8.0,), sm_clock_hz=(3.0,))
-        assert first.then(second) == Samples(seconds_per_call=(1.0, 2.0), power_w=(9.0, 8.0))
-        assert Samples().then(second) == second
-        assert first.then(Samples()) == first
-        assert first.then(second).after(1) == Samples(seconds_per_call=(2.0,), power_w=(8.0,))
+        assert joined([first, second]) == Samples(seconds_per_call=(1.0, 2.0), power_w=(9.0, 8.0))
+        assert joined([Samples(), second]) == second
+        assert joined([first, Samples()]) == first
 
 
 class Planned(SimulatedBackend):
@@ -265,16 +265,17 @@ def test_of_several_checks_the_least_is_kept_and_the_worst() -> None:
 
 
 def test_clocks_that_disagree_are_told_with_how_far_seconds_and_cycles_moved() -> None:
-    def blocks(*factors: float) -> list[Block]:
-        return [
-            Block(calls=1, seconds_per_call=f, cycles_per_call=1e9 * (1 + c), sm_clock_hz=1e9 / f)
-            for f, c in zip(factors, (0.0, 0.001, 0.002), strict=True)
-        ]
+    def samples(*factors: float) -> Samples:
+        return Samples(
+            seconds_per_call=factors,
+            cycles_per_call=(1e9, 1.001e9, 1.002e9),
+            sm_clock_hz=tuple(1e9 / factor for factor in factors),
+        )
 
     def seen(hertz: float) -> Telemetry:
         return Telemetry(readings=3, seconds=1.0, sm_clock_hz=Spread(least=hertz, median=hertz, most=hertz))
 
-    (found,) = _clocks(blocks(0.9, 1.0, 1.1), seen(1.1e9))
+    (found,) = _clocks(samples(0.9, 1.0, 1.1), seen(1.1e9))
     assert found.code == "clocks_disagree"
     assert found.values == {
         "counted": 1e9,
@@ -282,5 +283,5 @@ def test_clocks_that_disagree_are_told_with_how_far_seconds_and_cycles_moved() -
         "seconds_spread": pytest.approx(0.2),
         "cycles_spread": pytest.approx(0.002 / 1.001),
     }
-    assert not [*_clocks(blocks(0.9, 1.0, 1.1), seen(1.029e9))]
-    assert not [*_clocks(blocks(0.9, 1.0, 1.1), None)]
+    assert not [*_clocks(samples(0.9, 1.0, 1.1), seen(1.029e9))]
+    assert not [*_clocks(samples(0.9, 1.0, 1.1), None)]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bench.devices.base import Check
 from bench.devices.replay import Call, ReplayTask, Script
 from bench.errors import CellFailed, RecordError
+from bench.measure.condensing import joined
 from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
 from bench.records.record import Chunk, Footer, Line, Lines, Resumed, encode_line, read_lines, read_record
@@ -185,7 +186,7 @@ class TestMerged:
             Chunk(cell=LONG, samples=_between(samples, start, end))
             for start, end in zip([0, *ends], ends, strict=False)
         ]
-        last = measured(samples.after(ends[-1] if ends else 0))
+        last = measured(_between(samples, ends[-1] if ends else 0, len(rows)))
         path = write(tmp_path_factory.getbasetemp() / "cut.jsonl", header([LONG]), *chunks, last)
         assert read_lines(path) == Lines(header([LONG]), (measured(samples),), 0, None, 0)
 
@@ -199,16 +200,15 @@ class TestMerged:
         other = Samples(seconds_per_call=(7.0,), power_w=(1.0,))
         lines = [Chunk(cell=LONG, samples=SOME), Chunk(cell=LAST, samples=other)]
         write(path, header(CELLS), *lines, measured(other, LAST), measured(SOME))
-        last, long = read_lines(path).measurements
-        assert last.samples == other.then(other)
-        assert long.samples == SOME.then(SOME)
+        found = read_lines(path).measurements
+        assert [one.samples for one in found] == [joined([other, other]), joined([SOME, SOME])]
 
     def test_those_of_an_attempt_that_was_cut_off_count_for_nothing(self, path: Path) -> None:
         chunk, again = Chunk(cell=LONG, samples=SOME), Resumed(at="2026-01-02T04:00:00Z", conditions={})
         later = Samples(seconds_per_call=(5.0,), power_w=(5.0,))
         write(path, header([LONG]), chunk, chunk, again, again, Chunk(cell=LONG, samples=later), measured(later))
         lines = read_lines(path)
-        assert lines.measurements == (measured(later.then(later)),)
+        assert lines.measurements == (measured(joined([later, later])),)
         assert lines.resumed == 2
 
     def test_without_their_measurement_they_are_no_result(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.devices.base import Block, Caveat, Check, Spread, Telemetry
 from bench.devices.replay import Call, Script
+from bench.measure.condensing import joined
 from bench.measure.loop import RECOMPUTED, measure
 from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
@@ -208,12 +209,9 @@ class TestSustained:
         task = task_of(Call(value, power_w=float(i)) for i, value in enumerate(cycle(calls)))
         policy = Policy(settle_most_s=1.0)
         found = measure(task, of(f"sustained:{seconds}"), policy, on_samples=saved.append)
-        together = Samples()
-        for some in saved:
-            together = together.then(some)
-        count = len(together.seconds_per_call)
-        assert together.then(found.samples.after(count)) == found.samples
-        blocks = task.blocks[-len(found.samples.seconds_per_call) :]
+        count = sum(len(some.seconds_per_call) for some in saved)
+        blocks = task.blocks[-count - len(found.samples.seconds_per_call) :]
+        assert joined([*saved, found.samples]) == Samples.of(blocks)
         assert spent(blocks[count:]) < 10
         for some in saved:
             chunk, blocks = blocks[: len(some.seconds_per_call)], blocks[len(some.seconds_per_call) :]
@@ -354,22 +352,14 @@ class TestSamples:
     @given(BLOCKS, st.data())
     def test_cut_anywhere_and_joined_they_are_the_whole(self, blocks: list[Block], data: st.DataObject) -> None:
         cuts = sorted(data.draw(st.lists(st.integers(0, len(blocks)), max_size=3)))
-        joined = Samples()
-        for start, end in zip([0, *cuts], [*cuts, len(blocks)], strict=True):
-            joined = joined.then(Samples.of(blocks[start:end]))
-        assert joined == Samples.of(blocks)
+        parts = [
+            Samples.of(blocks[start:end]) for start, end in zip([0, *cuts], [*cuts, len(blocks)], strict=True)
+        ]
+        assert joined(parts) == Samples.of(blocks)
 
     @given(BLOCKS, BLOCKS, BLOCKS)
     def test_joining_does_not_depend_on_which_two_are_joined_first(
         self, first: list[Block], second: list[Block], third: list[Block]
     ) -> None:
         a, b, c = map(Samples.of, (first, second, third))
-        assert a.then(b).then(c) == a.then(b.then(c))
-
-    @given(BLOCKS, st.integers(0, 7))
-    def test_after_some_the_others_are_left_in_every_column(self, blocks: list[Block], count: int) -> None:
-        whole = Samples.of(blocks)
-        rest = whole.after(count)
-        assert rest.columns() == {name: column[count:] for name, column in whole.columns().items()}
-        assert len({len(column) for column in rest.columns().values()}) == 1
-        assert whole.after(0) == whole
+        assert joined([joined([a, b]), c]) == joined([a, joined([b, c])]) == joined([a, b, c])

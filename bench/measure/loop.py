@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median
+from typing import NamedTuple
 
 from bench.devices.base import Block, Caveat, Task, Telemetry
 from bench.errors import BackendUnavailable
-from bench.measure.measurement import Measurement, Samples, Stop, WarmUp, column
+from bench.measure.condensing import Condenser, joined
+from bench.measure.measurement import Measurement, Samples, Stop, WarmUp
 from bench.measure.policy import BURST, Policy, sustained_s
 from bench.measure.search import Search, search
 from bench.stats import MIN_SAMPLES, Summary, summarise
@@ -18,9 +20,9 @@ OnSamples = Callable[[Samples], None]
 _WINDOW = 5
 _FASTEST_GROWTH = 10
 _CLOCKS_AGREE = 0.03
-_SAVE_EVERY_S = 10.0  # of a sustained load, so that they are on disk whatever happens
+_SAVE_EVERY_S = 10.0  # of a sustained load, so that they are on disk whatever happens, and are not held
 # The warnings that follow from the blocks alone; the others come from the task.
-RECOMPUTED = ("not_flat", "autocorrelated", "bimodal", "outliers", "clocks_disagree")
+RECOMPUTED = ("not_flat", "autocorrelated", "bimodal", "outliers", "clocks_disagree", "taken_together")
 
 
 def measure(
@@ -34,8 +36,10 @@ def measure(
     """Return the measurement of `cell`, ready in `task`, under `policy`.
 
     `on_block` is told the seconds of each block as it ends; `on_samples` is given a sustained load's samples every
-    ten seconds, so that they can be saved. Raises BackendUnavailable if the device's clock returns nonsense. Every
-    decision depends on the blocks alone, so a replay of them decides the same.
+    ten seconds, so that they can be saved, and the measurement has those only that are left then: however long the
+    load, no more than ten seconds' are held, and those that a `Condenser` keeps. Raises BackendUnavailable if the
+    device's clock returns nonsense. Every decision depends on the blocks alone, so a replay of them decides the
+    same.
     """
     run = _Run(task, policy, on_block or (lambda _seconds: None))
     flat = run.warm_up()
@@ -45,23 +49,39 @@ def measure(
     warm_up = run.warmed(flat=flat)
     calls = run.calls_for(policy.block_s)
     task.watch()
-    blocks, summary, stop = run.sample(cell, calls, on_samples or (lambda _samples: None))
+    early: list[Samples] = []
+    taken = run.sample(cell, calls, on_samples or early.append)
     telemetry = task.observed()
-    if summary is None:
+    if taken.summary is None:
         return Measurement(cell=cell, stop="failed", warm_up=warm_up, failure="the backend gave no samples")
     return Measurement(
         cell=cell,
-        stop=stop,
-        samples=Samples.of(blocks),
-        calls_per_block=blocks[0].calls,
+        stop=taken.stop,
+        samples=joined([*early, taken.last]),
+        calls_per_block=taken.calls,
         warm_up=warm_up,
         check=task.verify(),
         data=dict(task.data),
         algorithm=dict(task.algorithm),
         search=found,
         telemetry=telemetry,
-        warnings=(*task.caveats(), *_caveats(warm_up, summary), *_clocks(blocks, telemetry)),
+        warnings=(
+            *task.caveats(),
+            *_caveats(warm_up, taken.summary),
+            *_clocks(taken.seen.samples, telemetry),
+            *taken.seen.caveats(),
+        ),
     )
+
+
+class _Taken(NamedTuple):
+    """What sampling came to: the samples that were not saved on the way, and all of them, condensed."""
+
+    last: Samples
+    seen: Condenser
+    calls: int
+    summary: Summary | None
+    stop: Stop
 
 
 class _Run:
@@ -145,57 +165,69 @@ class _Run:
             sm_clock_hz=clocks if any(clock is not None for clock in clocks) else None,
         )
 
-    def sample(self, cell: Cell, calls: int, save: OnSamples) -> tuple[list[Block], Summary | None, Stop]:
+    def sample(self, cell: Cell, calls: int, save: OnSamples) -> _Taken:
         """Take blocks until the stopping rule of the cell's regime fires or the backend has no more."""
         duration = sustained_s(cell.regime)
         if duration is not None:
             return self._sample_for(duration, calls, save)
         return self._sample_until_precise(calls, rest_s=self._policy.rest_s if cell.regime == BURST else 0.0)
 
-    def _sample_until_precise(self, calls: int, *, rest_s: float) -> tuple[list[Block], Summary | None, Stop]:
+    def _sample_until_precise(self, calls: int, *, rest_s: float) -> _Taken:
         policy = self._policy
         blocks: list[Block] = []
         summary: Summary | None = None
         spent = 0.0
-        while True:
+        stop: Stop | None = None
+        while stop is None:
             if rest_s:
                 self._task.rest(rest_s)
-            block = self._timed(calls)
-            if block is None:
-                return blocks, summary, "exhausted"
-            blocks.append(block)
-            spent += rest_s + block.seconds
-            summary = summarise([block.seconds_per_call for block in blocks])
-            if len(blocks) < MIN_SAMPLES:
-                continue
-            half_width = summary.half_width
-            precise = not summary.autocorrelated and half_width is not None and half_width <= policy.target
-            if precise and spent >= policy.least_s:
-                return blocks, summary, "precision"
-            if spent >= policy.cap_s:
-                return blocks, summary, "time_cap"
-
-    def _sample_for(
-        self, duration: float, calls: int, save: OnSamples
-    ) -> tuple[list[Block], Summary | None, Stop]:
-        """Take blocks for `duration` seconds, and six at least, however precise they are."""
-        blocks: list[Block] = []
-        unsaved: list[Block] = []
-        spent, saved = 0.0, 0.0
-        stop: Stop = "duration"
-        while spent < duration or len(blocks) < MIN_SAMPLES:
             block = self._timed(calls)
             if block is None:
                 stop = "exhausted"
                 break
             blocks.append(block)
+            spent += rest_s + block.seconds
+            summary = summarise([block.seconds_per_call for block in blocks])
+            if len(blocks) >= MIN_SAMPLES:
+                stop = _reached(summary, spent, policy)
+        last, seen = Samples.of(blocks), Condenser()
+        seen.add(last)
+        return _Taken(last, seen, blocks[0].calls if blocks else 0, summary, stop)
+
+    def _sample_for(self, duration: float, calls: int, save: OnSamples) -> _Taken:
+        """Take blocks for `duration` seconds, and six at least, however precise they are."""
+        seen = Condenser()
+        unsaved: list[Block] = []
+        spent, saved, count = 0.0, 0.0, 0
+        first: Block | None = None
+        stop: Stop = "duration"
+        while spent < duration or count < MIN_SAMPLES:
+            block = self._timed(calls)
+            if block is None:
+                stop = "exhausted"
+                break
+            first = first or block
             unsaved.append(block)
+            count += 1
             spent += block.seconds
             if spent - saved >= _SAVE_EVERY_S:
-                save(Samples.of(unsaved))
+                some = Samples.of(unsaved)
+                seen.add(some)
+                save(some)
                 saved, unsaved = spent, []
-        summary = summarise([block.seconds_per_call for block in blocks]) if blocks else None
-        return blocks, summary, stop
+        last = Samples.of(unsaved)
+        seen.add(last)
+        summary = summarise(seen.samples.seconds_per_call) if count else None
+        return _Taken(last, seen, first.calls if first else 0, summary, stop)
+
+
+def _reached(summary: Summary, spent: float, policy: Policy) -> Stop | None:
+    """Return which rule ends the sampling now, None if none does."""
+    half_width = summary.half_width
+    precise = not summary.autocorrelated and half_width is not None and half_width <= policy.target
+    if precise and spent >= policy.least_s:
+        return "precision"
+    return "time_cap" if spent >= policy.cap_s else None
 
 
 def _is_flat(blocks: Sequence[Block], length: float, limit: float) -> bool:
@@ -225,19 +257,17 @@ def _are_alike(blocks: Sequence[Block], window: int, limit: float) -> bool:
     return True
 
 
-def _clocks(blocks: Sequence[Block], telemetry: Telemetry | None) -> Iterator[Caveat]:
+def _clocks(samples: Samples, telemetry: Telemetry | None) -> Iterator[Caveat]:
     """Yield that the clock counted on the chip and the sensor's differ by more than coarse steps explain.
 
     With how much blocks differed in seconds and cycles: if seconds moved and cycles did not, the count is right.
     """
-    counted = column([block.sm_clock_hz for block in blocks])
-    cycles = column([block.cycles_per_call for block in blocks])
+    counted, cycles = samples.sm_clock_hz, samples.cycles_per_call
     if counted is None or cycles is None or telemetry is None or telemetry.sm_clock_hz is None:
         return
     here, sensor = median(counted), telemetry.sm_clock_hz.median
     if abs(here - sensor) > _CLOCKS_AGREE * here:
-        seconds = [block.seconds_per_call for block in blocks]
-        spreads = {"seconds_spread": _spread(seconds), "cycles_spread": _spread(cycles)}
+        spreads = {"seconds_spread": _spread(samples.seconds_per_call), "cycles_spread": _spread(cycles)}
         yield Caveat(code="clocks_disagree", values={"counted": here, "sensor": sensor, **spreads})
 
 

@@ -46,17 +46,6 @@ class Samples(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ]
         return {name: column for name, column in found if column is not None}
 
-    def then(self, later: "Samples") -> "Samples":
-        """Return these samples and `later` ones; a column that one of them lacks is left out."""
-        if not self.seconds_per_call or not later.seconds_per_call:
-            return self if self.seconds_per_call else later
-        mine, others = self.columns(), later.columns()
-        return Samples(**{name: mine[name] + others[name] for name in mine if name in others})
-
-    def after(self, count: int) -> "Samples":
-        """Return all but the first `count`."""
-        return Samples(**{name: column[count:] for name, column in self.columns().items()})
-
 
 class WarmUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Every block before the first sample: how many calls each had, what one call took, the clock where told.

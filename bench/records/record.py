@@ -12,6 +12,7 @@ import msgspec
 
 from bench.devices.base import Caveat, Check, Device, Environment, Origin, Telemetry
 from bench.errors import RecordError, one_line
+from bench.measure.condensing import MOST, Condenser
 from bench.measure.measurement import Measurement, Samples, Stop
 from bench.measure.policy import Policy, sustained_s
 from bench.stats import Summary, summarise
@@ -146,7 +147,7 @@ _PEEK: Final = msgspec.json.Decoder(_Peek).decode
 
 
 class Lines(NamedTuple):
-    """A record with every sample. `torn` is how many bytes of an unfinished last line were left out."""
+    """A record with its samples. `torn` is how many bytes of an unfinished last line were left out."""
 
     header: Header
     measurements: tuple[Measurement, ...]
@@ -248,34 +249,45 @@ def check_regimes(path: Path, header: Header) -> None:
             raise _damaged(path, f"line 1: regime {cell.regime!r} of {cell.dtype_name}: {error}") from error
 
 
-def read_lines(path: Path) -> Lines:
+def read_lines(path: Path, *, most: int | None = MOST) -> Lines:
     """Return the whole record. Raises RecordError naming file, line and field for anything but a torn tail.
 
     A record is a header and any number of whole lines. Bytes after the last newline are an append that was cut
-    off; they are ignored, and counted in `torn`.
+    off; they are ignored, and counted in `torn`. Cells with more than `most` samples are condensed, as if their
+    blocks had been longer (see `Condenser`); None gives every sample.
     """
     header = read_header(path)
+    held = Assembly(path, header, most=most)
+    measurements: list[Measurement] = []
+    torn = 0
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            file.readline()
+            for number, raw in enumerate(file, start=2):
+                if not raw.endswith(b"\n"):
+                    torn = len(raw)
+                    break
+                ended = held.take(number, decode_line(path, number, raw))
+                if ended is not None:
+                    measurements.append(ended)
     except OSError as error:
         raise _unreadable(path, error) from error
-    whole = content.rfind(b"\n") + 1
-    held = Assembly(path, header)
-    lines = enumerate(content[:whole].split(b"\n")[1:-1], start=2)
-    taken = [held.take(number, decode_line(path, number, raw)) for number, raw in lines]
-    measurements = tuple(one for one in taken if one is not None)
-    return Lines(header, measurements, held.resumed, held.footer, len(content) - whole)
+    return Lines(header, tuple(measurements), held.resumed, held.footer, torn)
 
 
 class Assembly:
-    """A record line by line: what may come next. Errors name `path`; `done` are the cells that are measured."""
+    """A record line by line: what may come next. Errors name `path`; `done` are the cells that are measured.
 
-    def __init__(self, path: Path, header: Header, done: Iterable[Cell] = ()) -> None:
+    Of a cell, `most` samples are held (see `Condenser`).
+    """
+
+    def __init__(self, path: Path, header: Header, done: Iterable[Cell] = (), *, most: int | None = MOST) -> None:
         self.done = {*done}
         self.resumed = 0
         self.footer: Footer | None = None
         self._path, self._planned = path, frozenset(header.plan.cells)
-        self._begun: dict[Cell, Samples] = {}
+        self._begun: dict[Cell, Condenser] = {}
+        self._most = most
 
     def take(self, number: int, line: Line) -> Measurement | None:
         """Take in the line of this number, and return the measurement, with all its samples, that it ends.
@@ -288,7 +300,7 @@ class Assembly:
             case Chunk():
                 self._check_expected(number, line.cell)
                 _check_columns(self._path, number, line.samples)
-                self._begun[line.cell] = self._begun.get(line.cell, Samples()).then(line.samples)
+                self._begun.setdefault(line.cell, Condenser(self._most)).add(line.samples)
             case Measurement():
                 return self._measured(number, line)
             case Resumed():
@@ -304,10 +316,9 @@ class Assembly:
     def _measured(self, number: int, line: Measurement) -> Measurement:
         self._check_expected(number, line.cell)
         _check_columns(self._path, number, line.samples)
-        before = self._begun.pop(line.cell, Samples())
-        # A cell that fails at its end, as its product is checked, has no samples to show.
-        whole = line.samples if line.stop == "failed" else before.then(line.samples)
-        measurement = msgspec.structs.replace(line, samples=whole)
+        measurement, begun = line, self._begun.pop(line.cell, None)
+        if begun is not None or len(line.samples.seconds_per_call) >= MOST:
+            measurement = (begun or Condenser(self._most)).whole(line)
         _check_measurement(self._path, number, measurement)
         self.done.add(line.cell)
         return measurement

@@ -41,6 +41,13 @@ def _outliers(values: Values) -> str:
     return f"{values['count']:.0f} of {values['n']:.0f} blocks lie far from the median; all were kept"
 
 
+def _taken_together(values: Values) -> str:
+    return (
+        f"the record has {values['blocks']:,.0f} blocks; the statistics are those of the means of "
+        f"{values['each']:.0f} consecutive ones each"
+    )
+
+
 def _busy(values: Values) -> str:
     share = 100 * float(values["share"])
     return (
@@ -180,6 +187,7 @@ WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
         "autocorrelated": _autocorrelated,
         "bimodal": _bimodal,
         "outliers": _outliers,
+        "taken_together": _taken_together,
         "busy": _busy,
         "variable": _variable,
         "gpu_processes": _gpu_processes,

@@ -53,7 +53,7 @@ def prepare(request: Request) -> Prepared:
     """Return the run that `request` asks for. Raises InvalidRequest, BackendUnavailable or RecordError."""
     notes: tuple[str, ...] = ()
     if request.source is not None:
-        lines = read_lines(request.source)
+        lines = read_lines(request.source, most=None)
         backend: Backend = replay_backend(lines)
         cells = tuple(m.cell for m in lines.measurements if m.samples.seconds_per_call)
         around = Surroundings(backend.environment(), ())

@@ -17,6 +17,7 @@ from bench.devices import open_backend
 from bench.devices.base import Backend, Caveat, Device, Environment
 from bench.devices.environment import host_identity
 from bench.errors import CellFailed, ChipbenchError, InvalidRequest, Terminated, impersonal
+from bench.measure.condensing import Condenser
 from bench.measure.loop import OnSamples, measure
 from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
@@ -239,7 +240,7 @@ def _nowhere(_line: Line) -> None:
 def measured(
     backend: Backend, header: Header, done: Collection[Cell], append: Callable[[Line], None], on_event: OnEvent
 ) -> Iterator[Measurement]:
-    """Measure the cells of the header's plan that are not `done`, and yield each when it is kept.
+    """Measure the cells of the header's plan that are not `done`, and yield each, condensed, when it is kept.
 
     `append` keeps a line of the record; after the last cell it gets the footer. Raises what ends the run early.
     """
@@ -250,26 +251,25 @@ def measured(
         longest = header.policy.longest_s(cell.regime, cold=(number, cell) == left[0])
         on_event(CellStarted(number, len(cells), cell, longest))
         save = _Saving(append, cell)
-        measurement = _measure_cell(backend, cell, header.policy, on_event, save.some)
-        save.rest(measurement)
-        yield measurement
+        yield save.rest(_measure_cell(backend, cell, header.policy, on_event, save.some))
     append(Footer(ended=now(), measurements=len(cells), seconds=round(monotonic() - started, 3)))
 
 
 class _Saving:
-    """What of one cell is in the record already."""
+    """One cell's lines on their way into the record, and all its samples, condensed."""
 
     def __init__(self, append: Callable[[Line], None], cell: Cell) -> None:
-        self._append, self._cell, self._count = append, cell, 0
+        self._append, self._cell, self._seen = append, cell, Condenser()
 
     def some(self, samples: Samples) -> None:
         """Append samples of a cell that is still running."""
         self._append(Chunk(cell=self._cell, samples=samples))
-        self._count += len(samples.seconds_per_call)
+        self._seen.add(samples)
 
-    def rest(self, measurement: Measurement) -> None:
-        """Append the measurement, with the samples that are not there yet."""
-        self._append(msgspec.structs.replace(measurement, samples=measurement.samples.after(self._count)))
+    def rest(self, last: Measurement) -> Measurement:
+        """Append the measurement, which has the samples that are not there yet, and return the whole of it."""
+        self._append(last)
+        return self._seen.whole(last)
 
 
 def _measure_cell(
