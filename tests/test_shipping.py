@@ -47,19 +47,27 @@ def test_the_sdist_carries_the_specs_and_the_tests(distributions: dict[str, Path
     assert of_results == {"results/README.md"}
 
 
-def _installed(where: Path, *what: str | Path) -> Path:
+def _installed(where: Path, *what: str | Path, beside: Path | None = None) -> Path:
+    """Install into a new environment, with its dependencies, or with those of the one `beside`."""
     venv.create(where, with_pip=True)
-    _run(where / "bin" / "pip", "install", "-q", *what)
+    if beside is not None:
+        (there,) = beside.glob("lib/python*/site-packages")
+        (here,) = where.glob("lib/python*/site-packages")
+        (here / "zz-beside.pth").write_text(f"{there}\n", encoding="utf-8")  # the last that is looked into
+    _run(where / "bin" / "pip", "install", "-q", *(["--no-deps"] if beside else []), *what)
     return where / "bin" / "chipbench"
 
 
 def test_all_installs_show_the_same_chips_from_anywhere(distributions: dict[str, Path], tmp_path: Path) -> None:
-    editable = _run(_installed(tmp_path / "editable", "-e", ROOT), "chips")
     wheel = _run(_installed(tmp_path / "wheel", distributions["wheel"]), "chips")
-    sdist = _run(_installed(tmp_path / "sdist", distributions["sdist"]), "chips")
+    editable = _run(_installed(tmp_path / "editable", "-e", ROOT, beside=tmp_path / "wheel"), "chips")
+    sdist = _run(_installed(tmp_path / "sdist", distributions["sdist"], beside=tmp_path / "wheel"), "chips")
     assert editable.count("\n") > len(CHIPS)
     assert wheel == editable
     assert sdist == editable
+    for name, root in (("wheel", tmp_path / "wheel"), ("sdist", tmp_path / "sdist"), ("editable", ROOT)):
+        of = _run(tmp_path / name / "bin" / "python", "-c", "import bench; print(bench.__file__)")
+        assert Path(of).is_relative_to(root)
     page = tmp_path / "report.html"
     _run(tmp_path / "wheel" / "bin" / "chipbench", "report", "-o", page, cwd=tmp_path)
     written = page.read_text(encoding="utf-8")
