@@ -17,7 +17,7 @@ from bench.records.record import Lines, read_lines
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 120.0
 SMALL = ("--backend", "cpu", "--quick", "--dtype", "fp32")
-SIZES = tuple(part for size in (64, 96, 128, 160) for part in ("--size", str(size)))
+SIZES = tuple(part for size in (64, 96, 128) for part in ("--size", str(size)))
 
 
 def until(what: Callable[[], object], why: str) -> None:

@@ -79,7 +79,7 @@ def test_one_that_stays_away_is_marked_and_resumed_when_its_machine_is_back(clus
     assert "its worker is gone" in err
     (record,) = run.results.rglob("*.jsonl")
     finished = run.records()[0].measurements
-    assert before <= len(finished) < 4
+    assert before <= len(finished) < 3
     assert f"next   chipbench run --resume {record} --scheduler {cluster.address}" in err
     cluster.worker("--no-nanny")
     again = Client(run.results, "--resume", str(record), "--scheduler", cluster.address)
@@ -116,7 +116,7 @@ def test_when_the_client_is_killed_nothing_goes_on_and_everything_can(cluster: C
     run.kill()
     until(lambda: not cluster.measuring(), "measuring goes on for nobody")
     finished = sum(len(one.measurements) for one in run.records())
-    assert 2 <= finished < 8
+    assert 2 <= finished < 6
     record = min(run.results.rglob("*.jsonl"))
     again = Client(run.results, "--resume", str(record), "--scheduler", cluster.address, "--workers", "2")
     again.ends(0)
