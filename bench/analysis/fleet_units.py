@@ -16,6 +16,7 @@ from bench.analysis.fleet_names import Unit, host_names, unit_of
 from bench.devices.base import Caveat, Device, Origin
 from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
 from bench.errors import InvalidRequest, RecordError
+from bench.records import disk
 from bench.records.parallel import by_chunks
 from bench.records.record import Header, Reading, Record, read_record
 from bench.records.store import read_each, record_paths
@@ -118,7 +119,7 @@ def fleet_paths(names: Iterable[str]) -> list[Path]:
     found: dict[Path, Path] = {}
     for name in names:
         path = Path(name)
-        if not path.exists() or not name.strip():
+        if not disk.is_there(path) or not name.strip():
             message = f"{name!r} is no file or folder; --fleet takes those of records, and nothing else"
             raise InvalidRequest(message)
         for one in record_paths(path) if path.is_dir() else [path]:

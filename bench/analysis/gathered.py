@@ -14,7 +14,7 @@ from bench.analysis.pooling import ChipOf, Pool
 from bench.analysis.sides import paths_of
 from bench.errors import RecordError
 from bench.records.record import Header, Lines, Record, read_header, read_lines, record_of
-from bench.records.store import read_each
+from bench.records.store import read_each, records_below
 from bench.workloads.base import Cell
 
 # What a side has of each of its cells.
@@ -82,7 +82,7 @@ def gather(names: Sequence[str], results: Path, chip_of: ChipOf) -> Gathered:
     notes: list[str] = []
     runs: list[GatheredRun] = []
     files: dict[Path, Path] = {}
-    for name in names or ([str(results)] if any(results.rglob("*.jsonl")) else []):
+    for name in names or ([str(results)] if records_below(results) else []):
         paths, said = paths_of(name, results)
         notes += said
         if Path(name).is_dir():

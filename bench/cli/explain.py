@@ -209,10 +209,11 @@ def _check_choice(chip: str | None, *, every: bool, tops: Mapping[int, Fraction]
 def _named(catalogue: "Catalogue", name: str) -> "Chip":
     """Return the chip that a name or a TOML file stands for."""
     from bench.published.chips import read_chip  # noqa: PLC0415 - `--help` must not load it
+    from bench.records import disk  # noqa: PLC0415
 
     if not name.endswith(".toml"):
         return chip_from(catalogue, name)
-    if not Path(name).exists():
+    if not disk.is_there(Path(name)):
         message = (
             f"{name}: no such file; give a chip's id, or a file such as 'chipbench devices --template' writes"
         )

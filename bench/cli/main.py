@@ -1,8 +1,10 @@
 """The `chipbench` command: finds a command's file when it is needed, and turns every error into one line."""
 
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn
@@ -34,6 +36,15 @@ COMMANDS: Final = MappingProxyType(
     }
 )
 _USAGE_EXIT: Final = 2
+
+
+def talk(text: str) -> None:
+    """Print on stderr; where that cannot be (it goes to a file, and the disk is full) nothing more is said."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class LazyGroup(click.Group):
@@ -78,7 +89,7 @@ class ChipbenchGroup(LazyGroup):
         except ChipbenchError as error:
             self._fail(one_line(error), error.exit_code)
         except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
+            talk(error.format_message())
             sys.exit(_USAGE_EXIT)
         except click.UsageError as error:
             command = error.ctx.command_path if error.ctx else "chipbench"
@@ -96,8 +107,8 @@ class ChipbenchGroup(LazyGroup):
 
     def _fail(self, message: str, code: int) -> NoReturn:
         if self.verbose:
-            traceback.print_exc()
-        click.echo(f"chipbench: {message}", err=True)
+            talk(traceback.format_exc().rstrip("\n"))
+        talk(f"chipbench: {message}")
         sys.exit(code)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from bench.cli.main import verbose_option
+from bench.cli.main import talk, verbose_option
 from bench.errors import CannotWrite
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def put_out(text: str) -> None:
         message = "stdout is closed, so there is nowhere to print"
         raise CannotWrite(message)
     try:
-        click.echo(text, nl=False)
+        click.echo(encoded(text).decode(), nl=False)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -169,6 +169,11 @@ def put_out(text: str) -> None:
         raise CannotWrite(message) from error
 
 
+def encoded(text: str) -> bytes:
+    """Return `text` in UTF-8; a byte of a path that is none of it is escaped as JSON has it."""
+    return text.encode(errors="backslashreplace")
+
+
 def say(text: str) -> None:
     """Print one line of talk on stderr; what would steer a terminal is shown as �."""
-    click.echo("".join(mark if mark.isprintable() else "�" for mark in text), err=True)
+    talk("".join(mark if mark.isprintable() else "�" for mark in text))

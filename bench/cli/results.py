@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
-from bench.cli.options import CONTEXT, put_out, say, shared_options, show, skip_bad_option
+from bench.cli.options import CONTEXT, encoded, put_out, say, shared_options, show, skip_bad_option
 from bench.cli.saving import check_target, save
 from bench.errors import NothingPassed, RecordError
 
@@ -123,17 +123,18 @@ def export_records(
     if file is None or to_stdout:
         put_out(text)
     else:
-        save(file, text.encode(), force=force)
+        save(file, encoded(text), force=force)
         say(f"saved  {file}")
 
 
 def _files(paths: Sequence[Path], results_dir: Path) -> list[Path]:
     """Return the record files that `paths` stand for, without one those of the results folder, each once."""
-    from bench.records.store import record_paths  # noqa: PLC0415 - `--help` must not load it
+    from bench.records import disk  # noqa: PLC0415 - `--help` must not load it
+    from bench.records.store import record_paths  # noqa: PLC0415
 
     found: list[Path] = []
     for path in paths or (results_dir,):
-        found += record_paths(path) if path.is_dir() or not paths else [path]
+        found += record_paths(path) if disk.is_folder(path) or not paths else [path]
     return list(dict.fromkeys(found))
 
 

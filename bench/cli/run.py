@@ -332,9 +332,12 @@ def _report(
         best_only=options["library"] == _BEST,
         model=model,
     )
-    show(run_view(run, own, [catalogue.resolve(name).chip for name in catalogue.context]), options["format_name"])
-    for path in paths:
-        say(f"saved  {path}")
+    context = [catalogue.resolve(name).chip for name in catalogue.context]
+    try:
+        show(run_view(run, own, context), options["format_name"])
+    finally:  # wherever the table goes, and if that is full: what was measured is there
+        for path in paths:
+            say(f"saved  {path}")
     say(f"took   {seconds:.1f} s")
     if last.stopped_by is not None:
         _stopped(last)

@@ -1,6 +1,5 @@
 """How a command saves a file that the user named: whole or not at all, and nothing that is there is lost."""
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.errors import CannotWrite, one_line
+from bench.records import disk
 
 
 def check_target(file: Path, records: Sequence[Path], *, force: bool) -> None:
@@ -55,62 +55,79 @@ def save(file: Path, content: bytes, *, force: bool) -> None:
 
     Raises CannotWrite if that fails, or if `file` exists and it is not to be replaced by `force`.
     """
-    target = file.resolve()
-    own = target.with_name(f".chipbench-{secrets.token_hex(8)}")
     with _explained(file):
+        target = file.resolve()
+        own = _draft_in(target.parent)
         try:
-            _write_whole(own, content)
-            if force:
-                own.replace(target)
-            else:
-                target.hardlink_to(own)
+            disk.write_new(own, content)
+            _give_name(own, target, force=force)
+            disk.sync_folder(target.parent)
         finally:
-            own.unlink(missing_ok=True)
+            disk.discard(own)
 
 
 def save_all(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
     """Save files by their names in `folder`, which is made if it is not there: through a link, where that leads.
 
     None of them gets its name before all are whole. Raises CannotWrite if that fails, or if one of them exists and
-    it is not to be replaced by `force`.
+    it is not to be replaced by `force`; those that were not there before are not there then, either.
     """
     check_folder(folder, files, force=force)
     with _explained(folder):
         target = folder.resolve()
         is_new = not target.exists()
-        own = (target.parent if is_new else target) / f".chipbench-{secrets.token_hex(8)}"
-    with _explained(folder):
+        own = _draft_in(target.parent if is_new else target)
         try:
             own.mkdir()
             for name, content in files.items():
-                _write_whole(own / name, content)
+                disk.write_new(own / name, content)
             if is_new:
+                disk.sync_folder(own)
                 own.rename(target)
-                return
-            for name in files:
-                if force:
-                    (own / name).replace(target / name)
-                else:
-                    (target / name).hardlink_to(own / name)
+            else:
+                _give_names(own, target, list(files), force=force)
+            disk.sync_folder(own.parent)
         finally:
             shutil.rmtree(own, ignore_errors=True)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    with path.open("xb") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
+def _draft_in(folder: Path) -> Path:
+    """Return a name for what is not whole yet; who is killed leaves it, and it may be deleted."""
+    return folder / f".chipbench-{secrets.token_hex(8)}"
+
+
+def _give_names(own: Path, target: Path, names: Sequence[str], *, force: bool) -> None:
+    """Move files from one folder to another; if that fails, none stays that was not there before."""
+    new = [target / name for name in names if not (target / name).exists()]
+    given: list[Path] = []
+    try:
+        for name in names:
+            _give_name(own / name, target / name, force=force)
+            given.append(target / name)
+    except BaseException:
+        for path in given:
+            if path in new:
+                disk.discard(path)
+        raise
+
+
+def _give_name(own: Path, path: Path, *, force: bool) -> None:
+    if force:
+        own.replace(path)
+    else:
+        disk.give_name(own, path)
 
 
 @contextmanager
 def _explained(file: Path) -> Iterator[None]:
     """Turn an OSError into CannotWrite, one line."""
     try:
-        yield
-    except FileExistsError as error:
-        raise CannotWrite(_taken(file)) from error
-    except (OSError, RuntimeError) as error:  # the latter of a loop of links, before Python 3.13
-        reason = getattr(error, "strerror", None) or one_line(error)
-        message = f"{file}: cannot be written ({reason}); check the folder, its permissions and the free space"
+        with disk.explained(f"{file}: cannot be written", "or name another file"):
+            yield
+    except CannotWrite as error:
+        if isinstance(error.__cause__, FileExistsError):
+            raise CannotWrite(_taken(file)) from error
+        raise
+    except RuntimeError as error:  # of a loop of links, before Python 3.13
+        message = f"{file}: cannot be written ({one_line(error)}); mend the links, or name another file"
         raise CannotWrite(message) from error

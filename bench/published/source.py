@@ -60,7 +60,11 @@ def specs_folders(overlay: Path | None) -> tuple[Path, ...]:
     """Return the folders to read specs from, the later overriding the earlier."""
     if overlay is None:
         return (shipped_specs(),)
-    if not overlay.is_dir():
+    try:
+        is_folder = overlay.is_dir()
+    except OSError:  # such as a name that is too long for any
+        is_folder = False
+    if not is_folder:
         message = f"{overlay}: no such specs folder; give one that holds chips/*.toml"
         raise SpecError(message)
     if not any(any(overlay.glob(pattern)) for pattern in _READ):

@@ -18,7 +18,7 @@ from typing import Final, Literal, NamedTuple
 from bench.errors import CannotWrite, RecordError
 from bench.records.parallel import by_chunks
 from bench.records.record import Header, read_header, read_lines
-from bench.records.store import KEY_FILE, RecordWriter, place, read_all, record_path, record_paths, sync_folder
+from bench.records.store import KEY_FILE, RecordWriter, place, read_all, record_path, records_below, sync_folder
 
 Outcome = Literal["added", "extended", "there already", "left out"]
 # Another merge holds a record's lock for the time of one write; a run holds it until it ends.
@@ -110,8 +110,9 @@ def check_merge(sources: Sequence[Path], results: Path) -> Checked:
 
 def _check_folder(results: Path) -> None:
     try:
-        fits = results.is_dir() or not results.exists()
-        why = "it is a file"
+        nowhere = results.is_symlink() and not results.exists()
+        fits = results.is_dir() or not (results.exists() or nowhere)
+        why = "it is a link that leads nowhere" if nowhere else "it is a file"
     except OSError as error:
         fits, why = False, error.strerror or str(error)
     if not fits:
@@ -213,11 +214,7 @@ def _there(results: Path, wanted: Iterable[str]) -> tuple[dict[str, list[Copy]],
     Their lines are not checked: where they agree with a source's, those were.
     """
     found: dict[str, list[Copy]] = {one: [] for one in wanted}
-    try:
-        paths = record_paths(results)
-    except RecordError:  # there is none yet
-        return found, []
-    copies, unreadable = read_all(paths, partial(_copy_if, found))
+    copies, unreadable = read_all(records_below(results) or (), partial(_copy_if, found))
     for copy in copies:
         if copy is not None:
             found[copy.id].append(copy)

@@ -223,10 +223,10 @@ def record_of(path: Path, lines: Lines) -> Record:
 
 def read_header(path: Path) -> Header:
     """Return the first line of a record, without reading the rest."""
-    if path.exists() and not path.is_file():
-        message = f"{path}: is no ordinary file, so no record; name a file or a folder of records"
-        raise RecordError(message)
     try:
+        if path.exists() and not path.is_file():
+            message = f"{path}: is no ordinary file, so no record; name a file or a folder of records"
+            raise RecordError(message)
         with path.open("rb") as file:
             first = file.readline()
     except OSError as error:

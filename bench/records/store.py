@@ -1,26 +1,31 @@
 """The results folder: names, exclusive creation, append + fsync under a lock, resuming, finding the latest."""
 
-import fcntl
 import hashlib
 import os
 import re
 import secrets
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
 from bench.errors import CannotWrite, RecordError, one_line
+from bench.records import disk
 from bench.records.record import Header, Line, Lines, Record, encode_line, read_header, read_lines, read_record
 
 _T = TypeVar("_T")
 KEY_FILE: Final = ".key"
-_LOCK_AGAIN_S: Final = 0.02
+_KEY_TRIES: Final = 25
+_KEY_AGAIN_S: Final = 0.02
+_SUFFIX: Final = ".jsonl"
+_DRAFT: Final = ".record-"
 _PLAIN: Final = re.compile(r"\w[\w.+-]{,199}", re.ASCII)
+_ELSEWHERE: Final = "or give another --results-dir"
 _HOW_TO_MAKE_ONE: Final = "'chipbench run' makes one"
 
 
@@ -35,7 +40,7 @@ def record_path(results: Path, header: Header) -> Path:
     Raises RecordError if what the header gives for that is no plain name, which could lead anywhere else.
     """
     stamp = header.started.translate({ord(mark): None for mark in "-:"})
-    folder, name = header.device.folder, f"{stamp}-{header.id}.jsonl"
+    folder, name = header.device.folder, f"{stamp}-{header.id}{_SUFFIX}"
     for part in (folder, name):
         if not _PLAIN.fullmatch(part):
             device, wanted = one_line(header.device.name), one_line(repr(part))
@@ -45,7 +50,10 @@ def record_path(results: Path, header: Header) -> Path:
 
 
 class RecordWriter:
-    """An open record, locked: each append is one write and one fsync, and finished lines are never touched."""
+    """An open record, locked: each append is one write and one fsync, and finished lines are never touched.
+
+    A line that could not be written, or not synced, is cut off again: what may be read was on disk once.
+    """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
@@ -53,44 +61,33 @@ class RecordWriter:
 
     @classmethod
     def create(cls, results: Path, header: Header) -> Self:
-        """Create the record of `header`, which must not exist, with that as its first line."""
+        """Create the record of `header`, which must not exist, with that as its first line.
+
+        It appears with that line or not at all, and needs no lock to be safe: where there are none it has none.
+        """
         path = record_path(results, header)
         _make_folder(path.parent)
-        with _explained(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        sync_folder(path.parent)
-        writer = cls(path, descriptor)
-        try:
-            writer.append(header)
-        except BaseException:
-            # Without a whole header this is no record, and nothing is lost with it.
-            writer.close()
-            path.unlink(missing_ok=True)
-            raise
-        return writer
+        with _explained(path, _ELSEWHERE), undisturbed():
+            descriptor = _published(path, header)
+        return cls(path, descriptor)
 
     @classmethod
     def reopen(cls, path: Path, *, wait_s: float = 0.0) -> tuple[Self, Lines]:
         """Open an interrupted record to go on with it; only its torn tail, if any, is cut off.
 
-        Raises CannotWrite if another process is writing it and goes on for `wait_s`, RecordError if it is damaged.
+        Raises CannotWrite if another process is writing it and goes on for `wait_s`, or if the file system cannot
+        tell whether one does, and RecordError if it is damaged.
         """
         read_header(path)
-        with _explained(path):
+        with _explained(path, "then try again"):
             descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
-            try:
-                _lock(descriptor, wait_s)
-            except BlockingIOError as error:
-                os.close(descriptor)
-                message = f"{path}: another process is writing this record; wait for it to end"
-                raise CannotWrite(message) from error
         writer = cls(path, descriptor)
         try:
+            _lock(path, descriptor, wait_s)
             lines = read_lines(path)
             if lines.torn:
-                with _explained(path):
-                    os.ftruncate(descriptor, path.stat().st_size - lines.torn)
+                with _explained(path, "then try again"):
+                    os.ftruncate(descriptor, os.fstat(descriptor).st_size - lines.torn)
                     os.fsync(descriptor)
         except BaseException:
             writer.close()
@@ -99,22 +96,48 @@ class RecordWriter:
 
     def append(self, line: Line) -> None:
         """Write one line and wait until it is on disk; Ctrl-C and SIGTERM wait until then."""
-        self.append_whole(encode_line(line))
+        self._append(encode_line(line), "then go on with --resume")
 
     def append_whole(self, lines: bytes) -> None:
         """Append lines as they stand in another copy of this record, as `append` does one."""
-        with _explained(self.path), undisturbed():
-            _write(self._descriptor, lines)
+        self._append(lines, "then merge again")
+
+    def _append(self, lines: bytes, then: str) -> None:
+        with _explained(self.path, then), undisturbed():
+            before = os.fstat(self._descriptor).st_size
+            try:
+                disk.write(self._descriptor, lines)
+            except OSError:
+                with suppress(OSError):
+                    os.ftruncate(self._descriptor, before)
+                    os.fsync(self._descriptor)
+                raise
 
     def close(self) -> None:
-        """Close the file, which releases the lock."""
-        os.close(self._descriptor)
+        """Close the file, which releases the lock. Every line was synced, so that nothing is left to fail."""
+        disk.close(self._descriptor)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _published(path: Path, header: Header) -> int:
+    """Create a record and return its open file; where its name cannot be synced nothing stays of it."""
+    try:
+        descriptor = disk.publish(path, encode_line(header), draft=_DRAFT, locked=True)
+    except FileExistsError as error:
+        message = f"{path}: there is such a record already, and none is overwritten; run again, for another name"
+        raise CannotWrite(message) from error
+    try:
+        disk.sync_folder(path.parent)
+    except OSError:
+        disk.close(descriptor)
+        disk.discard(path)
+        raise
+    return descriptor
 
 
 def place(path: Path, content: bytes) -> bool:
@@ -124,69 +147,59 @@ def place(path: Path, content: bytes) -> bool:
     nothing behind.
     """
     _make_folder(path.parent)
-    own = path.with_name(f".record-{secrets.token_hex(8)}")
-    with _explained(path), undisturbed():
-        descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    with _explained(path, _ELSEWHERE), undisturbed():
         try:
-            _write(descriptor, content)
-            os.link(own, path)
+            disk.close(disk.publish(path, content, draft=_DRAFT))
         except FileExistsError:
             return False
-        finally:
-            os.close(descriptor)
-            own.unlink()
     return True
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in `folder` are on disk."""
-    with _explained(folder):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Wait until the names in `folder` are on disk. Raises CannotWrite."""
+    with _explained(folder, "then merge again"):
+        disk.sync_folder(folder)
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-    os.fsync(descriptor)
-
-
-def _lock(descriptor: int, wait_s: float) -> None:
-    """Lock a file for writing; BlockingIOError if another process has it locked and keeps it for `wait_s`."""
-    until = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise
-            time.sleep(_LOCK_AGAIN_S)
-        else:
-            return
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into CannotWrite, one line."""
+def _lock(path: Path, descriptor: int, wait_s: float) -> None:
     try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        message = f"{path}: cannot write the record ({reason}); free the space or give another --results-dir"
+        disk.lock(descriptor, wait_s)
+    except BlockingIOError as error:
+        message = f"{path}: another process is writing this record; wait for it to end"
         raise CannotWrite(message) from error
+    except OSError as error:
+        message = (
+            f"{path}: cannot be locked ({disk.reason(error)}), so another process may be writing it unseen; copy "
+            "the results folder to a local disk and go on there"
+        )
+        raise CannotWrite(message) from error
+
+
+def lock_notes(results: Path | None) -> list[str]:
+    """Return what to say of a results folder, with a key, on a file system that has no locks; else nothing."""
+    if results is None or not disk.is_file(results / KEY_FILE):
+        return []
+    with _explained(results / KEY_FILE, _ELSEWHERE):
+        why = disk.no_locks(results / KEY_FILE)
+    if why is None:
+        return []
+    return [f"{results}: has no file locks ({why}); an interrupted record there can be resumed in a copy only"]
+
+
+def _explained(path: Path, then: str) -> AbstractContextManager[None]:
+    return disk.explained(f"{path}: cannot write the record", then)
 
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        message = f"{folder}: cannot be a results folder, there is a file of that name; give another --results-dir"
-        raise CannotWrite(message) from error
-    except OSError as error:
-        message = f"{folder}: cannot be made ({error.strerror}); give another --results-dir"
+        with disk.explained(f"{folder}: cannot be made", _ELSEWHERE):
+            disk.make_folder(folder)
+    except CannotWrite as error:
+        if not isinstance(error.__cause__, FileExistsError | NotADirectoryError):
+            raise
+        nowhere = any(one.is_symlink() and not one.exists() for one in (folder, *folder.parents))
+        there = "a link that leads nowhere" if nowhere else "a file of that name"
+        message = f"{folder}: cannot be a results folder, there is {there}; give another --results-dir"
         raise CannotWrite(message) from error
 
 
@@ -227,10 +240,10 @@ def folder_key(results: Path) -> bytes:
     """Return the random key of a results folder, which lies in its `.key`, made when first needed."""
     path = results / KEY_FILE
     _make_folder(results)
-    with _explained(path):
+    with _explained(path, _ELSEWHERE):
         if not path.exists():
             _make_key(path)
-        key = path.read_bytes().strip()
+        key = _read_key(path)
     if not key:
         message = f"{path}: is empty, so it hides nothing; delete it, and the next run makes another"
         raise CannotWrite(message)
@@ -239,26 +252,59 @@ def folder_key(results: Path) -> bytes:
 
 def _make_key(path: Path) -> None:
     """Write the key whole before it gets its name, so that no other process ever reads half of it."""
-    own = path.with_name(f"{KEY_FILE}.{secrets.token_hex(8)}")
-    descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    os.write(descriptor, secrets.token_hex(32).encode())
-    os.fsync(descriptor)
-    os.close(descriptor)
     with suppress(FileExistsError):
-        os.link(own, path)
-    own.unlink()
+        content = secrets.token_hex(32).encode()
+        disk.close(disk.publish(path, content, draft=f"{KEY_FILE}.", mode=0o600))
+        disk.sync_folder(path.parent)
+
+
+def _read_key(path: Path) -> bytes:
+    """Return the key; where there are no hard links it may be empty for a moment, while another makes it."""
+    for _ in range(_KEY_TRIES):
+        key = path.read_bytes().strip()
+        if key:
+            break
+        time.sleep(_KEY_AGAIN_S)
+    return key
 
 
 def record_paths(folder: Path) -> list[Path]:
     """Return every record file below `folder`, oldest first. Raises RecordError if there is none."""
-    if not folder.is_dir():
+    found = records_below(folder)
+    if found is None:
         message = f"{folder}: no results folder here; {_HOW_TO_MAKE_ONE}"
         raise RecordError(message)
-    found = sorted(folder.rglob("*.jsonl"), key=lambda path: (path.name, path.parent.name))
     if not found:
         message = f"{folder}: no record here; {_HOW_TO_MAKE_ONE}"
         raise RecordError(message)
     return found
+
+
+def records_below(folder: Path) -> list[Path] | None:
+    """Return every record file below `folder`, oldest first, None if that is no folder.
+
+    Raises RecordError for what cannot be looked into: no record is passed over.
+    """
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            return None
+        found = [*_walked(folder)]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        where = error.filename or folder
+        message = f"{where}: cannot be looked into ({disk.reason(error)}); check the path and its permissions"
+        raise RecordError(message) from error
+    return sorted(found, key=lambda path: (path.name, path.parent.name))
+
+
+def _walked(folder: Path) -> Iterator[Path]:
+    def fail(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # removed meanwhile
+            raise error
+
+    for above, folders, files in os.walk(folder, onerror=fail):
+        yield from (Path(above, name) for name in (*folders, *files) if name.endswith(_SUFFIX))
 
 
 Surveyed = tuple[Path, Record | RecordError]

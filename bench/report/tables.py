@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.errors import RecordError
+from bench.records import disk
 from bench.records.record import read_record
 from bench.records.store import read_all, record_paths
 from bench.report.exported import rows
@@ -31,7 +32,7 @@ def load_results(path: str | Path = "results", *, skip_bad: bool = False) -> pd.
     are left out instead, each with a warning; if none is left, that is a RecordError still.
     """
     where = Path(path)
-    files = [where] if where.is_file() else record_paths(where)
+    files = [where] if disk.is_file(where) else record_paths(where)
     records, damaged = read_all(files, read_record)
     if damaged and not (skip_bad and records):
         raise RecordError(_all_of(damaged, len(files))) from damaged[0]

@@ -10,6 +10,7 @@ from bench.devices.base import Backend, Device
 from bench.published.chips import Chip
 from bench.published.identify import identify
 from bench.records.record import Header, read_lines
+from bench.records.store import lock_notes
 from bench.run.choosing import choose
 from bench.run.planning import Wish, resolve
 from bench.run.processes import run_processes
@@ -72,7 +73,7 @@ def prepare(request: Request) -> Prepared:
     if request.source is not None:
         source = lines.header
         header = msgspec.structs.replace(header, replay_of=source.id, replayed_from=source.taken)
-    return Prepared(backend, header, notes)
+    return Prepared(backend, header, (*notes, *lock_notes(request.results)))
 
 
 def loaded(plan: Plan, load: Load) -> Plan:

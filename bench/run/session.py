@@ -227,7 +227,7 @@ def _measure_all(
     except (ChipbenchError, KeyboardInterrupt) as reason:
         stopped_by = reason
     path = writer.path if writer is not None else None
-    if path is not None and stopped_by is not None:
+    if path is not None and isinstance(stopped_by, KeyboardInterrupt):
         # A signal may strike between saving a cell and noting it: what is told is what is saved.
         readings = [reduce(measurement) for measurement in read_lines(path).measurements]
     return Outcome(header, tuple(readings), path, monotonic() - started, stopped_by)

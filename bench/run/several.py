@@ -13,7 +13,7 @@ import msgspec
 
 from bench.errors import BackendUnavailable, ChipbenchError, InvalidRequest, RecordError, one_line
 from bench.records.record import SCHEMA, Header, Member, Process, check_regimes
-from bench.records.store import now, record_path
+from bench.records.store import lock_notes, now, record_path
 from bench.run.engine import Answered, Ended, Engine, LeftOut
 from bench.run.member import Answer, Failed, Job, Look, Resolve, Resolved, Seen, answer_of, encoded
 from bench.run.planning import Wish
@@ -92,6 +92,7 @@ def arrange(
     if not headers:
         raise nothing_left(left_out)
     texts = [*(one.seen.note for one in devices), *(note for plan in plans.values() for note in plan.notes)]
+    texts += lock_notes(request.results)
     return Arranged(tuple(headers), tuple(left_out), tuple(text for text in dict.fromkeys(texts) if text))
 
 

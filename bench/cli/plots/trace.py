@@ -58,6 +58,7 @@ def command(
 def _file(name: str, results_dir: Path) -> Path:
     """Return the file of the record, and say which it is if it is the latest."""
     from bench.analysis.sides import LATEST  # noqa: PLC0415 - `--help` must not load it
+    from bench.records import disk  # noqa: PLC0415
     from bench.records.store import latest  # noqa: PLC0415
 
     if name == LATEST:
@@ -67,8 +68,8 @@ def _file(name: str, results_dir: Path) -> Path:
         say(f"{LATEST} is {newest.path}")
         return newest.path
     path = Path(name)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is no record"
+    if not disk.is_file(path):
+        what = "is a folder" if disk.is_folder(path) else "is no record"
         message = f"{name!r} {what}; give one record file, or {LATEST}"
         raise InvalidRequest(message)
     return path

@@ -14,6 +14,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bench.errors import BackendUnavailable, InvalidRequest, one_line
+from bench.records import disk
 from bench.run.fleet.engine import ANSWER_S, POLL_S, WHERE, DaskEngine, answering
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _security(tls: Tls | None) -> "Security | None":
     from distributed import Security  # noqa: PLC0415 - an extra
 
     for file in tls:
-        if not file.is_file():
+        if not disk.is_file(file):
             message = f"{file}: no such file; --tls-ca, --tls-cert and --tls-key each name one (PEM)"
             raise InvalidRequest(message)
     return Security(
