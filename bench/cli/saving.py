@@ -3,7 +3,7 @@
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.errors import CannotWrite, one_line
@@ -88,7 +88,8 @@ def save_all(folder: Path, files: Mapping[str, bytes], *, force: bool) -> None:
                 _give_names(own, target, list(files), force=force)
             disk.sync_folder(own.parent)
         finally:
-            shutil.rmtree(own, ignore_errors=True)
+            with suppress(OSError):  # of a file that cannot be closed, which is not ignored
+                shutil.rmtree(own, ignore_errors=True)
 
 
 def _draft_in(folder: Path) -> Path:
