@@ -2,11 +2,16 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+
+from bench.measure.policy import Policy
+from bench.run.session import make_header, run_plan
+from bench.workloads.base import Cell, Plan
+from tests.support import CELLS, MeasuringBackend, saved, script, silent
 
 # Each of these changes what is on the disk, or waits for it; of the files that are opened only those that are new.
 CALLS: Final = ("open", "write", "fsync", "close", "link", "rename", "replace", "mkdir", "ftruncate")
@@ -99,3 +104,11 @@ def fill(room: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(os, "open", filling.open)
     for name in ("link", "mkdir"):
         patch.setattr(os, name, filling.named(getattr(os, name)))
+
+
+def replayable(results: Path, cells: Sequence[Cell] = CELLS) -> Path:
+    """Make a record that a replay can measure again, of a device without a key."""
+    backend = MeasuringBackend({one: script() for one in cells})
+    plan = Plan(workload="gemm", cells=tuple(cells))
+    head = make_header(backend, plan, Policy(), tool="x", results=None, identify=False)
+    return saved(run_plan(backend, head, results=results, on_event=silent))
