@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.devices.nvidia.own_process import OwnProcessTask, Where
+from bench.errors import Terminated
+from bench.run.session import stop_on_signals
 from tests.test_own_process import BACKEND, CELL, within
 
 FIRST_CHILDREN = """
@@ -81,3 +83,41 @@ def test_ctrl_c_while_a_task_starts_is_answered_here_alone(
     with pytest.raises(KeyboardInterrupt):
         OwnProcessTask(Where(BACKEND), CELL, 7, {}).rest(30)
     assert capfd.readouterr() == ("", "")
+
+
+class _Struck:
+    """Something in whose `__del__` a signal strikes, where Python lets no exception through."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self._number)
+
+
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_a_signal_that_python_would_swallow_stops_a_run_all_the_same(
+    number: signal.Signals, reason: type[BaseException], capfd: pytest.CaptureFixture[str]
+) -> None:
+    hook = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt) as raised, stop_on_signals():  # noqa: PT012 - it strikes somewhere here
+        struck = _Struck(number)
+        del struck
+        within(5, lambda: False)
+    assert raised.type is reason
+    assert sys.unraisablehook is hook
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_else_python_swallows_is_still_told_while_a_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda what: told.append(what.exc_value))
+
+    class Broken:
+        def __del__(self) -> None:
+            message = "broken"
+            raise OSError(message)
+
+    with stop_on_signals():
+        Broken()
+    assert [str(one) for one in told] == ["broken"]

@@ -1,15 +1,17 @@
 """One process measuring one plan: each cell is saved as it ends, and whatever stops it, nothing is lost."""
 
+import os
 import platform
 import secrets
 import signal
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -51,6 +53,7 @@ Event = CellStarted | BlockDone | CellDone
 OnEvent = Callable[[Event], None]
 Handler = Callable[[int, FrameType | None], Any] | int | None
 StoppedBy = ChipbenchError | KeyboardInterrupt
+_AGAIN_S: Final = 0.01
 
 
 class Outcome(NamedTuple):
@@ -295,7 +298,8 @@ def stop_on_signals() -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM end the block by KeyboardInterrupt or Terminated, and ignore the rest.
 
     So the one way out, which saves and prints, is not itself interrupted. Outside the main thread, where Python
-    delivers no signals, the block runs as it is.
+    delivers no signals, the block runs as it is. A signal may strike where Python lets nothing through (when it
+    calls a `__del__`, or the callback of a weak reference): then it strikes again a moment later.
     """
 
     def stop(number: int, _frame: FrameType | None) -> None:
@@ -304,11 +308,23 @@ def stop_on_signals() -> Iterator[None]:
             signal.signal(caught, lambda _number, _frame: None)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
+    def lost(what: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(what.exc_value, KeyboardInterrupt):
+            hook(what)
+            return
+        for caught in before:
+            signal.signal(caught, stop)
+        number = signal.SIGTERM if isinstance(what.exc_value, Terminated) else signal.SIGINT
+        threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number)).start()
+
     before: dict[signal.Signals, Handler] = {}
+    hook = sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
+        sys.unraisablehook = lost
         before |= {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
