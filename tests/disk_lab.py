@@ -31,6 +31,11 @@ def raising_always(number: int) -> Callable[..., Any]:
     return call
 
 
+def open_files() -> int:
+    """Return how many files this process has open."""
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
 class Disk:
     """Counts the calls, and lets the one of index `at` fail with `number`; if it `dies`, all after that, too.
 

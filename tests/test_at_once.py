@@ -123,9 +123,9 @@ def test_twenty_processes_in_one_results_folder(tmp_path: Path) -> None:
     # None of them finds the folder or a key: all make them.
     answers = all_at_once(
         [
-            *[replay] * 8,
-            *[[*MEASURE, "--processes", "2"]] * 3,
-            *[MEASURE] * 3,
+            *[replay] * 10,
+            *[[*MEASURE, "--processes", "2"]] * 2,
+            *[MEASURE] * 2,
             *[["results", "merge", "others"]] * 3,
             *[LIST] * 2,
             COMPARE,
@@ -137,7 +137,7 @@ def test_twenty_processes_in_one_results_folder(tmp_path: Path) -> None:
         assert one.code == 0, one
     for one in answers[17:]:  # whether there was anything to read by then is chance
         assert one.code == 0 or " record here; 'chipbench run'" in one.err or "no results folder" in one.err, one
-    check_all_whole(results, 8 + 3 * 2 + 3 + len(merged))
+    check_all_whole(results, 10 + 2 * 2 + 2 + len(merged))
     measured = [read_lines(path).header for path in record_paths(results)]
     assert len({head.device.key for head in measured if head.origin == "measured" and head.tool != "x"}) == 1
     before = {path: path.read_bytes() for path in record_paths(results)}

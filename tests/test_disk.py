@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from bench.records.merge import carry_out, check_merge
 from bench.records.record import read_lines
 from bench.records.store import RecordWriter, folder_key, latest, place, record_paths
 from bench.run.request import Request, prepare
+from bench.run.several import arrange
 from tests.command import chipbench
-from tests.disk_lab import failed, raising_always
+from tests.disk_lab import failed, open_files, raising_always
+from tests.places_lab import KEY, Site, Unit, request
 from tests.support import CELLS, header, measurement, write_record
 from tests.test_merge import tree
 
@@ -34,6 +37,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("CHIPBENCH_RESULTS", raising=False)
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def no_file_stays_open(folder: Path) -> Iterator[None]:
+    before = open_files()
+    yield
+    assert open_files() == before
 
 
 class TestNoHardLinks:
@@ -177,12 +187,44 @@ class TestNoLocks:
         what = f"{folder / 'b'}: has no file locks ({why})"
         assert notes == (f"{what}; an interrupted record there can be resumed in a copy only",)
 
+    def test_so_does_one_over_several_devices(
+        self, why: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (folder / ".key").write_bytes(KEY)
+        site = Site(monkeypatch, {"a": Unit("a")}, {"a": "x"})
+        arranged = arrange(site, request(folder), KEY, indices={"a": None}, together=False)
+        assert f"{folder}: has no file locks ({why})" in arranged.notes[-1]
+
     def test_where_there_are_locks_there_is_nothing_to_say(self, folder: Path) -> None:
         source = write_record(folder / "a", header())
         folder_key(folder / "b")
         with (folder / "b" / ".key").open("rb") as other:
             fcntl.flock(other, fcntl.LOCK_EX)
             assert prepare(Request(tool="x", backend="replay", source=source, results=folder / "b")).notes == ()
+
+
+def test_a_name_is_waited_for_when_it_was_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a power cut could take a file away of which it was said that it is saved."""
+    synced: list[tuple[str, set[str]]] = []
+
+    def spied(descriptor: int) -> None:
+        at = Path(f"/proc/self/fd/{descriptor}").resolve()
+        if at.is_dir():
+            synced.append((at.name, {path.name for path in at.iterdir() if path.name[:4] != ".chi"}))
+
+    monkeypatch.setattr(os, "fsync", spied)
+    folder_key(folder / "results")
+    assert (folder.name, {"results"}) in synced
+    assert ("results", {".key"}) in synced
+    RecordWriter.create(folder / "results", header()).close()
+    assert ("results", {".key", "cpu-simulated"}) in synced
+    assert synced[-1] == ("cpu-simulated", {"20260102T030405Z-0a1b2c3d.jsonl"})
+    save(folder / "saved", b"", force=True)
+    assert synced[-1] == (folder.name, {"results", "saved"})
+    save_all(folder / "new", {"a": b"", "b": b""}, force=False)
+    assert synced[-1] == (folder.name, {"results", "saved", "new"})
+    save_all(folder / "new", {"c": b""}, force=False)
+    assert ("new", {"a", "b", "c"}) in synced
 
 
 class TestLeftovers:

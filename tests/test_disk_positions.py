@@ -22,7 +22,7 @@ from bench.run.session import Outcome, make_header, resume, run_plan
 from bench.run.several import arrange
 from bench.workloads.base import Plan
 from tests.command import chipbench
-from tests.disk_lab import Disk, fill
+from tests.disk_lab import Disk, fill, open_files
 from tests.places_lab import KEY, Site, Unit, request
 from tests.support import CELLS, MeasuringBackend, header, measurement, script, silent, write_record
 from tests.test_merge import tree
@@ -41,6 +41,13 @@ ENDS: Final = [at + 1 for at, byte in enumerate(WHOLE) if byte == ord("\n")]
 @pytest.fixture(autouse=True)
 def memory_is_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+
+
+@pytest.fixture(autouse=True)
+def no_file_stays_open() -> Iterator[None]:
+    before = open_files()
+    yield
+    assert open_files() == before
 
 
 class Told:
