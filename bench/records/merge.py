@@ -9,6 +9,7 @@ then (a full disk), merging again goes on there.
 
 import fcntl
 import hashlib
+import stat
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -110,9 +111,9 @@ def check_merge(sources: Sequence[Path], results: Path) -> Checked:
 
 def _check_folder(results: Path) -> None:
     try:
-        nowhere = results.is_symlink() and not results.exists()
-        fits = results.is_dir() or not (results.exists() or nowhere)
-        why = "it is a link that leads nowhere" if nowhere else "it is a file"
+        fits, why = stat.S_ISDIR(results.stat().st_mode), "it is a file"
+    except FileNotFoundError:
+        fits, why = not results.is_symlink(), "it is a link that leads nowhere"
     except OSError as error:
         fits, why = False, error.strerror or str(error)
     if not fits:
