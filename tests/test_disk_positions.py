@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -205,6 +206,19 @@ class TestRun:
     @pytest.mark.slow
     def test_a_disk_may_die_at_any_call(self, tmp_path: Path) -> None:
         assert len([*self.failing([errno.EIO], tmp_path, dies=True)]) > 15
+
+    def test_a_record_that_is_removed_meanwhile_is_not_told_to_be_saved(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file without a name takes all that is written to it, and nobody finds it."""
+        backend = self.backend()
+        backend.on_prepare = lambda one: shutil.rmtree(tmp_path / "results") if one == FEW[1] else None
+        monkeypatch.setattr(self, "backend", lambda: backend)
+        outcome = self.run(tmp_path / "results")
+        assert isinstance(outcome, Outcome)
+        assert outcome.path is None
+        assert "was removed while it was being written" in str(outcome.stopped_by)
+        assert [reading.cell for reading in outcome.readings] == [FEW[0]]
 
     def test_of_a_disk_that_dies_nothing_is_told_that_it_did_not_confirm(self, tmp_path: Path) -> None:
         """The second cell is in the file when its sync fails, and cannot be cut off; it may not be on the disk."""

@@ -104,12 +104,17 @@ class RecordWriter:
 
     def _append(self, lines: bytes, then: str) -> None:
         with _explained(self.path, then), undisturbed():
-            before = os.fstat(self._descriptor).st_size
+            before = os.fstat(self._descriptor)
+            if before.st_nlink == 0 and not disk.is_there(self.path):
+                message = (
+                    f"{self.path}: was removed while it was being written; let it lie, and run again"
+                )
+                raise CannotWrite(message)
             try:
                 disk.write(self._descriptor, lines)
             except OSError:
                 with suppress(OSError):
-                    os.ftruncate(self._descriptor, before)
+                    os.ftruncate(self._descriptor, before.st_size)
                     os.fsync(self._descriptor)
                 raise
 

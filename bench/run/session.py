@@ -23,6 +23,7 @@ from bench.measure.condensing import Condenser
 from bench.measure.loop import OnSamples, measure
 from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
+from bench.records.disk import is_there
 from bench.records.record import SCHEMA, Chunk, Footer, Header, Line, Lines, Reading, Resumed, read_lines, reduce
 from bench.records.store import KEY_FILE, RecordWriter, device_key, folder_key, hashed, now
 from bench.workloads.base import Cell, Plan
@@ -229,7 +230,7 @@ def _measure_all(
             on_event(CellDone(readings[-1]))
     except (ChipbenchError, KeyboardInterrupt) as reason:
         stopped_by = reason
-    path = writer.path if writer is not None else None
+    path = writer.path if writer is not None and is_there(writer.path) else None
     if path is not None and isinstance(stopped_by, KeyboardInterrupt):
         # A signal may strike between saving a cell and noting it: what is told is what is saved.
         readings = [reduce(measurement) for measurement in read_lines(path).measurements]
