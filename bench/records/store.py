@@ -106,9 +106,7 @@ class RecordWriter:
         with _explained(self.path, then), undisturbed():
             before = os.fstat(self._descriptor)
             if before.st_nlink == 0 and not disk.is_there(self.path):
-                message = (
-                    f"{self.path}: was removed while it was being written; let it lie, and run again"
-                )
+                message = f"{self.path}: was removed while it was being written; let it lie, and run again"
                 raise CannotWrite(message)
             try:
                 disk.write(self._descriptor, lines)
