@@ -107,7 +107,7 @@ class TestLines:
         found = picture(measured(peak, bandwidth), measured(more * peak, faster * bandwidth, "other"))
         low, high = found.lines
         assert low.roof.ceiling(at) <= high.roof.ceiling(at)
-        if more > 1:
+        if more > 1 + 1e-9:  # roofs that only rounding parts lie on each other
             assert found.labels[0].height < found.labels[1].height
 
     def test_a_chip_has_its_sheet_s_roof_and_a_record_its_own_too(self) -> None:
