@@ -2,11 +2,13 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -24,15 +26,16 @@ PATIENCE_S = 300.0
 
 
 class Started:
-    """A `chipbench` in a process of its own, in a process group of its own."""
+    """A `chipbench` in a process of its own, in a process group of its own; its children have its mark."""
 
     def __init__(self, results: Path, *args: str | Path) -> None:
         self.results = results
+        self._mark = f"CHIPBENCH_TEST={secrets.token_hex(8)}"
         environment = {name: value for name, value in os.environ.items() if name != "CHIPBENCH_RESULTS"}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench", *map(str, args), "--results-dir", str(results)],
             cwd=ROOT,
-            env=environment,
+            env=environment | dict([self._mark.split("=")]),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -57,22 +60,19 @@ class Started:
         return out, err
 
     def has_gone(self) -> None:
-        """Check that soon nothing of this process's group runs any more."""
+        """Check that soon neither this process nor any that it started runs any more."""
         deadline = time.monotonic() + PATIENCE_S
         while self.alive() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert self.alive() == []
 
     def alive(self) -> list[int]:
-        """Return the processes of this one's group that still run, zombies not counted."""
+        """Return this process and those that it started that still run; a zombie has no mark."""
         found = []
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                state, _, group = stat.read_text().rsplit(")", 1)[1].split()[:3]
-            except OSError:
-                continue
-            if int(group) == self.process.pid and state != "Z":
-                found.append(int(stat.parent.name))
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if self._mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(int(process.name))
         return found
 
 
@@ -162,16 +162,20 @@ def test_two_runs_in_one_folder_and_two_processes_of_one_run(start: Start) -> No
     assert sorted(path.name for path in several.results.iterdir() if path.is_file()) == [".key"]
 
 
-@pytest.mark.parametrize("whole_group", [True, False])
-def test_stopping_several_processes_leaves_no_orphan(*, whole_group: bool, start: Start) -> None:
-    """A terminal's Ctrl-C reaches all of them, a job scheduler's SIGTERM the parent only; the child saves too."""
+@pytest.mark.parametrize(
+    ("number", "code", "all_of_them"),
+    [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, True), (signal.SIGTERM, 143, False)],
+)
+def test_stopping_several_processes_leaves_no_orphan(
+    number: signal.Signals, code: int, *, all_of_them: bool, start: Start
+) -> None:
+    """A job scheduler's SIGTERM may reach all of them, or the parent only."""
     run = start(*RUN, *CELLS, "--processes", "2", "--format", "json")
     path = run.record(1)
-    if whole_group:
-        os.killpg(run.process.pid, signal.SIGINT)
-    else:
-        run.process.terminate()
-    out, err = run.ends(130 if whole_group else 143)
+    assert len(run.alive()) == 2
+    for pid in run.alive() if all_of_them else [run.process.pid]:
+        os.kill(pid, number)
+    out, err = run.ends(code)
     run.has_gone()
     finished = read_lines(path).measurements
     assert 1 <= len(finished) < 5

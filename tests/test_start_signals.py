@@ -4,54 +4,39 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.devices.nvidia.own_process import OwnProcessTask, Where
 from bench.errors import Terminated
+from bench.run import processes
 from bench.run.session import stop_on_signals
+from tests.support import header, silent
 from tests.test_own_process import BACKEND, CELL, within
 
-FIRST_CHILDREN = """
-import multiprocessing, signal
-from contextlib import suppress
-from pathlib import Path
-from bench.errors import BackendUnavailable
-from bench.run import processes
-from tests.support import header
 
-if __name__ == "__main__":
-    start = multiprocessing.context.SpawnProcess.start
+def test_a_signal_while_a_measuring_process_is_born_ends_the_run_and_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception between its birth and the moment when it is known would leave it behind, at work for nobody."""
+    born: list[subprocess.Popen[bytes]] = []
 
-    def started(process):
-        start(process)
-        blocked = Path(f"/proc/{process.pid}/status").read_text().split("SigBlk:")[1].split()[0]
-        print(bool(int(blocked, 16) >> (signal.SIGINT - 1) & 1), flush=True)
-        process.kill()
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 - as of Popen
+            super().__init__(*args, **more)
+            born.append(self)
+            os.kill(os.getpid(), signal.SIGTERM)
 
-    multiprocessing.context.SpawnProcess.start = started
-    for _ in range(2):
-        with suppress(BackendUnavailable):
-            processes._in_fresh_process(header(), Path("unused"), print)
-"""
-
-
-def test_every_measuring_process_is_born_with_the_signals_held_back(tmp_path: Path) -> None:
-    """The first too, with which multiprocessing starts its tracker, and that lets them through."""
-    (tmp_path / "first.py").write_text(FIRST_CHILDREN)
-    root = Path(__file__).resolve().parent.parent
-    ran = subprocess.run(
-        [sys.executable, "first.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ran.stdout.split() == ["True", "True"]
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with stop_on_signals():
+        (outcome,) = processes.run_processes(header(), 3, results=tmp_path, on_event=silent)
+    assert isinstance(outcome.stopped_by, Terminated)
+    assert (outcome.readings, outcome.path) == ((), None)
+    assert [process.poll() is not None for process in born] == [True]
+    assert [*tmp_path.rglob("*.jsonl")] == []
 
 
 def test_closing_a_task_while_an_answer_waits_is_quiet(capfd: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from bench.records.record import Header, Line, Resumed, encode_line
 from bench.records.store import now
 from bench.run.choosing import choose
 from bench.run.planning import Wish, resolve
-from bench.run.session import difference, measured, named_host, told_apart
+from bench.run.session import BlockDone, CellDone, CellStarted, Event, difference, measured, named_host, told_apart
 from bench.version import VERSION
 from bench.workloads.base import Cell, Plan
 
@@ -77,13 +77,15 @@ class Resolved(_Told, frozen=True, kw_only=True, tag="resolved"):
 class Measure(_Told, frozen=True, kw_only=True, tag="measure"):
     """Measure what of the header's plan is not `done`; answered by the lines of its record after the header.
 
-    `resumed`: the record was begun before, so that the surroundings must be as they were then.
+    `resumed`: the record was begun before, so that the surroundings must be as they were then. With `events`
+    what it is at is told, too, between those lines.
     """
 
     header: Header
     key: str
     done: tuple[Cell, ...] = ()
     resumed: bool = False
+    events: bool = False
 
 
 class Failed(_Told, frozen=True, kw_only=True, tag="failed"):
@@ -94,7 +96,7 @@ class Failed(_Told, frozen=True, kw_only=True, tag="failed"):
 
 
 Job = Look | Resolve | Measure
-Answer = Seen | Resolved | Failed
+Answer = Seen | Resolved | Failed | CellStarted | BlockDone
 
 
 def _plain(value: object) -> str:
@@ -149,7 +151,7 @@ def work(line: bytes, emit: Callable[[bytes], None]) -> None:
                 found = resolve(open_backend(job.backend, job.index), job.wish)
                 emit(encoded(Resolved(plan=found.plan, policy=found.policy, notes=found.notes)))
             case Measure():
-                _measure(job, lambda kept: emit(encode_line(kept)))
+                _measure(job, emit)
     except ChipbenchError as error:
         emit(encoded(Failed(text=one_line(error), code=error.exit_code)))
     except Exception as error:  # noqa: BLE001 - there is nobody there to whom a traceback would tell anything
@@ -173,7 +175,7 @@ def _look(job: Look) -> Seen:
     )
 
 
-def _measure(job: Measure, append: Callable[[Line], None]) -> None:
+def _measure(job: Measure, emit: Callable[[bytes], None]) -> None:
     header = job.header
     backend = open_backend(header.backend, header.device.index)
     here = backend.environment()
@@ -182,9 +184,17 @@ def _measure(job: Measure, append: Callable[[Line], None]) -> None:
     if differs is not None:
         message = f"its surroundings are not what they were: {differs}"
         raise InvalidRequest(message)
+
+    def append(line: Line) -> None:
+        emit(encode_line(line))
+
+    def tell(event: Event) -> None:
+        if job.events and not isinstance(event, CellDone):  # the line of a cell says that it is done
+            emit(encoded(event))
+
     if job.resumed:
         append(Resumed(at=now(), conditions=here.conditions))
-    for _ in measured(backend, header, frozenset(job.done), append, lambda _event: None):
+    for _ in measured(backend, header, frozenset(job.done), append, tell):
         pass
 
 
@@ -245,7 +255,8 @@ class MemberProcess:
 
 def main() -> None:
     """Do the job that stands on the input; end at once when the input does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):  # who asked answers them, and ends this process's input
+        signal.signal(number, signal.SIG_IGN)
     # Whatever a library prints goes to stderr, the answers alone to where they are read.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

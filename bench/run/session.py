@@ -29,7 +29,7 @@ from bench.records.store import KEY_FILE, RecordWriter, device_key, folder_key, 
 from bench.workloads.base import Cell, Plan
 
 
-class CellStarted(NamedTuple):
+class CellStarted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="cell_started"):
     """Cell `number` (from 1) of `total` begins and takes at most about `longest_s`."""
 
     number: int
@@ -38,7 +38,7 @@ class CellStarted(NamedTuple):
     longest_s: float
 
 
-class BlockDone(NamedTuple):
+class BlockDone(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="block_done"):
     """A block of this many seconds ended."""
 
     seconds: float
