@@ -78,6 +78,7 @@ class TestContent:
         for found, (_, row) in zip(document["measurements"], frame.iterrows(), strict=True):
             assert list(found) == list(frame.columns)
             assert pd.Timestamp(found.pop("started")) == row["started"]
+            assert row["path"].endswith(f"/{found.pop('path')}")
             assert all(
                 found[name] == row[name] if found[name] is not None else pd.isna(row[name]) for name in found
             )
@@ -127,8 +128,16 @@ class TestSources:
         one, other = write_record(results, at(1)), write_record(tmp_path / "cluster", at(2))
         answer = export("--to", "json", "--from", one, "--from", other.parent, "--from", results, "-")
         assert answer.code == 0
-        assert {found["path"] for found in json.loads(answer.out)["measurements"]} == {str(one), str(other)}
+        paths = {found["path"] for found in json.loads(answer.out)["measurements"]}
+        assert paths == {f"{path.parent.name}/{path.name}" for path in (one, other)}
         assert len(json.loads(answer.out)["measurements"]) == 6
+
+    def test_of_a_record_elsewhere_the_folder_is_not_told(self, tmp_path: Path) -> None:
+        home = tmp_path / "alice"
+        home.mkdir()
+        moved = write_record(tmp_path, at(1)).rename(home / "mine.jsonl")
+        answer = export("--to", "json", "--from", moved, "-")
+        assert {found["path"] for found in json.loads(answer.out)["measurements"]} == {"mine.jsonl"}
 
     @pytest.mark.parametrize("target", TARGETS)
     def test_every_damaged_record_is_named_and_nothing_is_written(self, results: Path, target: str) -> None:

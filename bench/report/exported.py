@@ -1,6 +1,7 @@
 """Measurements for other programs: one flat row each, as CSV and JSON, in base units."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from bench.analysis.estimates import is_host_limited, measured_rate
 from bench.devices.base import Caveat
@@ -21,12 +22,18 @@ def rows(records: Iterable[Record]) -> list[dict[str, object]]:
 
 def as_csv(records: Iterable[Record]) -> str:
     """Return the rows as CSV. A text that a spreadsheet would take for a formula begins with an apostrophe."""
-    return csv.table(rows(records))
+    return csv.table(rows(map(_for_others, records)))
 
 
 def as_json(records: Iterable[Record]) -> str:
     """Return the rows as a JSON document with its schema number; null for what is missing."""
-    return json.text({"tool": VERSION, "measurements": rows(records)})
+    return json.text({"tool": VERSION, "measurements": rows(map(_for_others, records))})
+
+
+def _for_others(record: Record) -> Record:
+    """Return the record by its name in its results folder: where that lies may name a user."""
+    name, folder = record.path.name, record.header.device.folder
+    return record._replace(path=Path(folder, name) if record.path.parent.name == folder else Path(name))
 
 
 def warning_codes(header: Header, warnings: Sequence[Caveat]) -> str:
