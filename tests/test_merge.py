@@ -172,7 +172,7 @@ class TestWhatIsThere:
         assert (path.stat().st_ino, cut) == (inode, [kept])
         assert path.read_bytes() == whole.read_bytes()
 
-    @pytest.mark.parametrize("schema", [1, 2, 3, 4])
+    @pytest.mark.parametrize("schema", [1, 2, 3, 4, 5])
     def test_lines_of_an_older_schema_are_copied_as_they_are(
         self, schema: int, tmp_path: Path, here: Path
     ) -> None:

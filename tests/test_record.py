@@ -268,7 +268,7 @@ class TestDamage:
         lines = changed(1, schema=SCHEMA + 1, colour="blue")([*VALID])
         path = write(tmp_path / "r.jsonl", *lines)
         for read in (read_header, read_lines):
-            with pytest.raises(RecordError, match=r"schema 6 is newer .* upgrade chipbench") as raised:
+            with pytest.raises(RecordError, match=r"schema 6 is newer .* upgrade chipbench to ") as raised:
                 read(path)
             assert "damaged" not in str(raised.value)
 
@@ -331,11 +331,6 @@ def test_cut_off_anywhere_it_is_an_error_or_the_beginning_of_the_truth(tmp_path:
 
 
 DATA_FILES = Path(__file__).parent / "data"
-
-
-def test_a_file_of_every_schema_ever_written_is_kept_and_loads() -> None:
-    found = {read_record(path).header.schema for path in DATA_FILES.glob("*.jsonl")}
-    assert found == set(range(1, SCHEMA + 1)) == {1, 2, 3, 4, 5}
 
 
 @pytest.mark.parametrize("schema", [1, 2])

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,7 @@ from bench.measure.condensing import MOST, Condenser
 from bench.measure.measurement import Measurement, Samples, Stop
 from bench.measure.policy import Policy, sustained_s
 from bench.stats import Summary, summarise
+from bench.version import VERSION, is_later
 from bench.workloads.base import Cell, Plan
 
 # 1 (0.1.0): the first.
@@ -137,8 +138,11 @@ Line = Header | Measurement | Chunk | Resumed | Footer
 
 
 class _Peek(msgspec.Struct, frozen=True):
+    """What a header of any schema, later ones too, must have; `tool` may be anything there."""
+
     kind: str = ""
     schema: int = 0
+    tool: Any = None
 
 
 _ENCODE: Final = msgspec.json.Encoder().encode
@@ -381,8 +385,10 @@ def decode_line(path: Path, number: int, raw: bytes) -> Line:
 
 def _check_schema(path: Path, peek: _Peek) -> None:
     if peek.kind == "header" and peek.schema > SCHEMA:
-        message = f"{path}: record schema {peek.schema} is newer than this chipbench reads ({SCHEMA}); "
-        raise RecordError(message + "upgrade chipbench to read it")
+        needed = f"{peek.tool}, which wrote it, or later" if is_later(peek.tool) else "a later version"
+        newer = f"record schema {peek.schema} is newer than this chipbench, {VERSION}, reads ({SCHEMA})"
+        message = f"{path}: {newer}; upgrade chipbench to {needed} to read it"
+        raise RecordError(message)
 
 
 def _damaged(path: Path, what: str) -> RecordError:
