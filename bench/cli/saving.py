@@ -13,6 +13,8 @@ from bench.records import disk
 def check_target(file: Path, records: Sequence[Path], *, force: bool) -> None:
     """Raise CannotWrite where it is known, before any of `records` is read, that `file` is not to be written."""
     with _explained(file):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            file.stat()  # what is wrong with a path: exists() says no such thing from Python 3.13 on
         if file.exists() and not file.is_file():
             message = f"{file}: is {'a folder' if file.is_dir() else 'no ordinary file'}; name a file to write"
         elif file.resolve() in {path.resolve() for path in records}:
