@@ -212,6 +212,12 @@ def test_an_id_that_another_file_has_is_called_a_duplicate(write: Write) -> None
     _refusal(lambda: read_chip(copy), SpecError, 3, str(copy), "duplicate id", "test-chip.toml has it too")
 
 
+def test_a_file_that_is_not_named_after_its_id(write: Write) -> None:
+    moved = write().rename(write().with_name("other.toml"))
+    message = _refusal(lambda: read_chip(moved), SpecError, 3, str(moved))
+    assert message.endswith("id 'test-chip' does not match the file name; the file must be named after its id")
+
+
 def test_an_id_that_could_not_be_asked_for(write: Write) -> None:
     """Chips are asked for without regard to capitals, so that a file with capitals would never be found."""
     path = write(name="Test-Chip")
@@ -224,6 +230,9 @@ def test_a_full_strength_part_that_is_not_there(write: Write) -> None:
     catalogue = Catalogue([path.parent.parent])
     _refusal(lambda: catalogue.chip("test-chip"), SpecError, 3, str(path), "cut_from 'big-chop'", "big-chip?")
     assert catalogue.chip("big-chip").cut_from is None
+    write('name = "Test Chip"', 'name = "Test Chip"\ncut_from = "zzzzzz"', name="far-chip")
+    message = _refusal(lambda: Catalogue([path.parent.parent]).chip("far-chip"), SpecError, 3)
+    assert message.endswith("cut_from 'zzzzzz' is no chip here; 'chipbench chips' lists all")
 
 
 @pytest.mark.parametrize("alternative", ["989", "989.4"])
@@ -255,10 +264,12 @@ def test_a_bad_figure_stops_its_own_chip_only(write: Write) -> None:
     _refusal(catalogue.all, SpecError, 3, "bad-chip.toml")
 
 
-@pytest.mark.parametrize(("name", "hint"), [("h2o", "did you mean h20"), ("zzzzzz", "lists all")])
+@pytest.mark.parametrize(
+    ("name", "hint"), [("h2o", "did you mean h20"), ("zzzzzz", "'chipbench chips' lists all")]
+)
 def test_an_unknown_chip_is_answered_with_the_nearest(name: str, hint: str) -> None:
     catalogue = Catalogue([shipped_specs()])
-    _refusal(lambda: catalogue.resolve(name), InvalidRequest, 2, f"unknown chip '{name}'", hint)
+    _refusal(lambda: catalogue.resolve(name), InvalidRequest, 2, f"unknown chip '{name}'; {hint}")
 
 
 def test_an_alias_stands_for_one_chip_and_says_which_others_it_could_have_meant() -> None:
@@ -290,6 +301,19 @@ def test_an_overlay_adds_and_overrides_and_says_what(write: Write) -> None:
     assert catalogue.resolve("mine").chip.path == overlay / "chips" / "own-chip.toml"
     assert catalogue.resolve("h100").chip.id == "h100-sxm5-80gb"
     assert catalogue.context == ("h20", "h100")
+    assert catalogue.in_use == ("h100", "h200")
+    (overlay / "aliases.toml").write_text('[context]\nin_use = ["own-chip"]\n', encoding="utf-8")
+    catalogue = Catalogue(specs_folders(overlay))
+    assert (catalogue.context, catalogue.in_use) == (("h20", "h100"), ("own-chip",))
+
+
+def test_a_wrong_alias_is_told_by_the_file_that_has_it(write: Write) -> None:
+    first, second = write().parent.parent, write(name="own-chip", folder="mine").parent.parent
+    for folder, text in ((first, 'lost = "gone"'), (second, 'own = "own-chip"')):
+        (folder / "aliases.toml").write_text(f"[aliases]\n{text}\n", encoding="utf-8")
+    catalogue = Catalogue([first, second])
+    assert catalogue.resolve("own").chip.id == "own-chip"
+    _refusal(lambda: catalogue.resolve("lost"), SpecError, 3, str(first / "aliases.toml"), "lost = 'gone'")
 
 
 def test_an_overlay_that_could_change_nothing_is_refused(tmp_path: Path, write: Write) -> None:
@@ -297,3 +321,73 @@ def test_an_overlay_that_could_change_nothing_is_refused(tmp_path: Path, write: 
     _refusal(lambda: specs_folders(gone), SpecError, 3, str(gone), "no such specs folder")
     too_deep = write().parent
     _refusal(lambda: specs_folders(too_deep), SpecError, 3, str(too_deep), "holds none of chips/*.toml")
+
+
+def test_the_first_figure_that_was_published_is_taken(write: Write) -> None:
+    chip = read_chip(write())
+    assert chip.first_known(("tdp", "fp8", "bf16", "boost_clock")) is chip.figures["bf16"]
+    assert chip.first_known(("tdp", "fp8", "fp4")) is None
+    assert chip.first_known(()) is None
+
+
+def test_a_number_is_in_base_units_and_what_is_none_has_no_number(write: Write) -> None:
+    chip = read_chip(write())
+    assert [chip.number(name) for name in ("bf16", "boost_clock")] == [989.4e12, 1.98e9]
+    assert isinstance(chip.number("bf16"), float)
+    assert [chip.number(name) for name in ("architecture", "launched", "fp8", "tdp")] == [None] * 4
+
+
+def test_a_chip_keeps_where_its_market_and_its_identity_were_read(write: Write) -> None:
+    assert read_chip(write()).designed_for[1:] == (read_chip(write()).sources["sheet"], None)
+    assert list(read_chip(write()).sources) == ["sheet", "press"]
+    chip = read_chip(write("memory_gb = 80", 'memory_gb = 80\nsource = "press"\nnote = "By hand."'))
+    assert chip.identity[1:] == (132, 80.0, chip.sources["press"], "By hand.")
+    assert read_chip(write()).identity[3:] == (None, None)
+    chip = read_chip(write('"data-centre"\nsource = "sheet"', '"consumer"\nnote = "Nobody says."'))
+    assert chip.designed_for == ("consumer", None, "Nobody says.")
+
+
+def test_what_tells_a_product_apart_may_be_unknown(write: Write) -> None:
+    told = 'pci_device_ids = ["2abc", "00ff"]\nsm_count = 132\nmemory_gb = 80\n'
+    assert read_chip(write(told, "")).identity == ((), None, None, None, None)
+    path = write("memory_gb = 80", "memory_gb = inf")
+    _refusal(lambda: read_chip(path), SpecError, 3, "[identity]", "memory_gb Infinity must be finite")
+    least = read_chip(write("sm_count = 132\nmemory_gb = 80", "sm_count = 1\nmemory_gb = 0.5")).identity
+    assert (least.sm_count, least.memory_gb) == (1, 0.5)
+
+
+def test_a_catalogue_knows_its_ids_and_aliases_and_nothing_else(write: Write) -> None:
+    folder = write().parent.parent
+    (folder / "aliases.toml").write_text('[aliases]\nTC = "test-chip"\n', encoding="utf-8")
+    catalogue = Catalogue([folder])
+    assert [catalogue.has(name) for name in (" Test-Chip ", "tc", "TC", "test", "")] == [True] * 3 + [False] * 2
+    assert catalogue.known("test-chip") is catalogue.chip("test-chip")
+    assert [catalogue.known(name) for name in ("tc", "gone", None)] == [None] * 3
+
+
+def test_the_chips_that_were_cut_from_one_are_those_that_say_so(write: Write) -> None:
+    """A chip that is only mentioned, as in a note, was not cut from it."""
+    write(name="big-chip")
+    for name in ("small-b", "small-a"):
+        write('name = "Test Chip"', 'name = "Test Chip"\ncut_from = "big-chip"', name=name)
+    write("Rounded.", "As of big-chip.", name="other-chip")
+    broken = write(name="broken-chip")
+    broken.write_text("not read at all", encoding="utf-8")
+    catalogue = Catalogue([broken.parent.parent])
+    assert [chip.id for chip in catalogue.offspring("big-chip")] == ["small-a", "small-b"]
+    assert catalogue.offspring("small-a") == []
+
+
+@pytest.mark.parametrize("sparse", ["1988.694", "1968.906", "1988.7", "1968.9"])
+def test_a_sparse_rate_is_twice_the_dense_one_within_half_a_percent(write: Write, sparse: str) -> None:
+    path = write("value = 1978.8", f"value = {sparse}")  # 989.4 × 2.01 and × 1.99, and what is just beyond
+    if len(sparse) == len("1988.694"):
+        assert read_chip(path).figures["bf16_sparse"].value == Decimal(sparse)
+    else:
+        _refusal(lambda: read_chip(path), SpecError, 3, "[figures.bf16_sparse]", "mislabelled")
+
+
+def test_a_sparse_rate_is_held_against_a_dense_one_that_was_published_only(write: Write) -> None:
+    sparse = '\n[figures.fp8_sparse]\nvalue = 3958\nunit = "TFLOPS"\ndense = false\nsource = "sheet"'
+    unknown = '[figures.fp8]\nstatus = "unknown"'
+    assert read_chip(write(unknown, unknown + sparse)).number("fp8_sparse") == 3.958e15
