@@ -339,8 +339,10 @@ class TestNames:
     def test_a_name_that_is_not_utf_8_is_as_good_as_any(self, folder: Path) -> None:
         record = write_record(Path(NOT_UTF8), header())
         assert chipbench("results", "list", "--results-dir", NOT_UTF8).code == 0
-        assert chipbench("results", "export", "--to", "json", "--from", record, "out.json").code == 0
-        assert "caf\\udce9/" in Path("out.json").read_text(encoding="utf-8")
+        renamed = record.rename(f"{NOT_UTF8}.jsonl")
+        assert chipbench("results", "export", "--to", "json", "--from", renamed, "out.json").code == 0
+        assert "caf\\udce9.jsonl" in Path("out.json").read_text(encoding="utf-8")
+        renamed.rename(record)
         assert chipbench("results", "merge", record, "--results-dir", f"{NOT_UTF8}2").code == 0
         assert tree(Path(NOT_UTF8)) == tree(Path(f"{NOT_UTF8}2"))
 

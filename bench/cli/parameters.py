@@ -8,7 +8,7 @@ _MOST: Final = 10**15
 ALL: Final = "all"
 
 
-class Size(click.ParamType[int]):
+class Size(click.ParamType):  # type: ignore[type-arg] # generic from Click 8.4 on
     """A whole number above zero; 1e4 is accepted for 10000."""
 
     name = "n"
@@ -27,7 +27,7 @@ class Size(click.ParamType[int]):
         return size
 
 
-class ShapeType(click.ParamType[tuple[int, ...]]):
+class ShapeType(click.ParamType):  # type: ignore[type-arg] # generic from Click 8.4 on
     """Three sizes joined by x."""
 
     name = "MxNxK"
@@ -54,7 +54,7 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-class GpuIndex(click.ParamType[str]):
+class GpuIndex(click.ParamType):  # type: ignore[type-arg] # generic from Click 8.4 on
     """A GPU's index, or all of them."""
 
     name = "gpu"
