@@ -22,7 +22,7 @@ Errors = Callable[[np.random.Generator, int], Array]
 CALL_S: Final = 1e-3
 BLOCK_S: Final = 0.105  # calls for a block of 0.1 s, and the loop's twentieth more
 _MOST_BLOCKS: Final = 400  # more than any cell of these policies takes
-_WARNS: Final = {"autocorrelated", "bimodal", "not_flat"}
+_WARNS: Final = {"autocorrelated", "bimodal", "not_flat", "stepped"}
 
 
 class Noise(NamedTuple):

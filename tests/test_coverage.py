@@ -38,7 +38,7 @@ GPU: Final = fitted(14, 60.0, overhead_s=1.3)  # eight or nine blocks a cell
 QUICK: Final = fitted(2, 8.0)
 POLICIES: Final = {"cpu": CPU, "gpu": GPU, "quick": QUICK}
 SHORT: Final = ("gpu", "quick")  # the policies that sample little; the long one is in the slow grid
-FALSE_ALARMS: Final = {"autocorrelated", "bimodal"}
+FALSE_ALARMS: Final = {"autocorrelated", "bimodal", "stepped"}
 
 INDEPENDENT: Final = {
     "normal 0.1 %": normal(0.001),

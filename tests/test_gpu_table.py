@@ -216,6 +216,13 @@ CODES: dict[str, dict[str, float | str]] = {
     "launch_bound": {"enqueue_s": 8e-6, "call_s": 9e-6}, "not_captured": {"reason": "no"}, "no_clock": {},
     "in_cache": {"operands": 1e6, "l2": 5e7}, "fast_sums": {"rows_error": 3e-3}, "no_peer_access": {"peer": 3.0},
     "clocks_disagree": {"counted": 1.5e9, "sensor": 1.9e9, "seconds_spread": 0.01, "cycles_spread": 0.01},
+    "stepped": {"at": 5.0, "n": 10.0, "ratio": 1.4, "clock_before": 2e9, "clock_after": 1.4e9,
+                "cycles_before": 1.0, "cycles_after": 1.0},
+    "stalled": {"blocks": 2.0, "n": 9.0, "seconds": 3600.0, "of": 3601.0}, "slept": {"seconds": 9000.0},
+    "idle_window": {"seconds": 2.0, "of": 5.0}, "clock_set": {"seconds": -3600.0},
+    "future": {"seconds": 3600.0, "started": "2026-01-02 03:04:05"}, "sensors_odd": {"power_w": 0.0},
+    "sensors_gap": {"unseen_s": 2.0, "of": 5.0, "readings": 60.0},
+    "clock_above_most": {"by": "count", "clock": 4e9, "most": 1.98e9},
 }  # fmt: skip
 
 

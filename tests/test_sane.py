@@ -229,6 +229,8 @@ def test_every_check_has_its_words() -> None:
         "power_limited",
         "autocorrelated",
         "bimodal",
+        "stalled",
+        "stepped",
         "low_clock",
         "steered",
         "slow_library",

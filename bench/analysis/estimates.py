@@ -5,7 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean, geometric_mean
 from typing import Final, NamedTuple
 
+from bench.devices.base import Caveat
 from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
+from bench.measure.noticed import odd_sensors
+from bench.measure.policy import sustained_s
 from bench.published.chips import Chip
 from bench.published.figures import Figure
 from bench.published.measured import PublishedMeasurement
@@ -15,7 +18,9 @@ from bench.workloads.base import Cell
 
 PER_CLOCK: Final = "flop_per_clock_per_sm"
 NOTABLE: Final = 0.01  # share of readings from which on a fault is one
-_MOSTLY: Final = 0.5  # and above which the power limit has set the clock
+_MOSTLY: Final = 0.5  # and above which the power limit has set the clock, or standing still the time
+_QUARTER: Final = 0.25  # of the blocks: from so many on a second level is one, as of two modes
+_RESTED: Final = frozenset({"stalled", "slept", "idle_window"})  # warnings of a device that had nothing to do
 LAUNCH_BOUND: Final = "launch_bound"  # the warning of a host that enqueues too slowly
 NO_ACCESS: Final = "no_peer_access"  # and of copies between devices that went through the host's memory
 _HOST_LIMITED: Final = frozenset({LAUNCH_BOUND, NO_ACCESS})
@@ -69,7 +74,8 @@ def measured_rate(reading: Reading) -> Estimate | None:
     if not reading.passed or summary is None or not work:
         return None
     rate = work / summary.median
-    codes = frozenset([*(caveat.code for caveat in reading.warnings), *_seen_now(summary), *_held_back(reading)])
+    noticed = (caveat.code for caveat in reading.warnings if _bears(caveat, reading.cell))
+    codes = frozenset([*noticed, *_seen_now(summary), *_held_back(reading)])
     if summary.interval is None:
         return Estimate(rate, None, (rate,), caveats=codes)
     interval = Interval(work / summary.interval.hi, work / summary.interval.lo)
@@ -84,21 +90,46 @@ def _seen_now(summary: Summary) -> Iterator[str]:
         yield "bimodal"
 
 
+def _bears(caveat: Caveat, cell: Cell) -> bool:
+    """Whether a warning is of the cell's rate: of a few blocks that stood still or stepped no median is.
+
+    A load that was to be sustained, and rested, is one of another regime.
+    """
+    values = caveat.values
+    try:
+        match caveat.code:
+            case "stepped":
+                at, n = float(values["at"]), float(values["n"])
+                return min(at, n - at) >= _QUARTER * n
+            case "stalled":
+                return float(values["seconds"]) > _MOSTLY * float(values["of"])
+            case "slept" | "idle_window":
+                return sustained_s(cell.regime) is not None
+    except (KeyError, ValueError):  # of another version
+        return True
+    return True
+
+
 def _held_back(reading: Reading) -> list[str]:
     """Return what slowed the clock down in a notable share of the sensors' readings, the power limit in most."""
+    if "event_reasons" in odd_sensors(reading.telemetry):
+        return []
     reasons = (reading.telemetry and reading.telemetry.event_reasons) or {}
     capped = [POWER_CAP] if reasons.get(POWER_CAP, 0.0) > _MOSTLY else []
     return [*(reason for reason in FAULTS if reasons.get(reason, 0.0) >= NOTABLE), *capped]
 
 
 def drawn_power(reading: Reading) -> float | None:
-    """Return the mean power in watts that a reading's device drew: by its energy counter, or else as sampled."""
-    seen = reading.telemetry
-    if seen is None:
+    """Return the mean power in watts that a reading's device drew: by its energy counter, or else as sampled.
+
+    None where the sensors said what cannot be, or watched for much longer than the work lasted.
+    """
+    seen, odd = reading.telemetry, odd_sensors(reading.telemetry)
+    if seen is None or any(caveat.code in _RESTED for caveat in reading.warnings):
         return None
-    if seen.energy_j is not None and seen.energy_s:
+    if seen.energy_j is not None and seen.energy_s and "energy_w" not in odd:
         return seen.energy_j / seen.energy_s
-    return seen.power_w.median if seen.power_w else None
+    return seen.power_w.median if seen.power_w and "power_w" not in odd else None
 
 
 def is_host_limited(reading: Reading) -> bool:

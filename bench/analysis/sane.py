@@ -16,7 +16,7 @@ Sanity = Literal["sane", "too slow", "too fast", "not judged"]
 # published (H100 PCIe and H800 PCIe, A100 and A800 in FP16); twice that is taken for the ends of the range.
 ALLOWANCE: Final = 0.10
 _STATES: Final = ("power_limit", "application_clocks", "gpu_processes", "busy", "hot")
-_OF_CELL: Final = (*FAULTS, "not_flat", "autocorrelated", "bimodal")
+_OF_CELL: Final = (*FAULTS, "stalled", "stepped", "not_flat", "autocorrelated", "bimodal")
 _LOW_CLOCK: Final = 0.8  # of the boost clock
 # Under its power limit an H200 held 0.64 of it in FP8; below this, its limit alone does not explain a clock.
 _LOWEST_CLOCK: Final = 0.55

@@ -13,10 +13,24 @@ Reason = Literal[
     # of faster, slower, same
     "processes", "repeats", "beyond_floor",
     # of can't tell
-    "autocorrelated", "bimodal", "host_limited", "few_samples", "within_floor", "interval", "published",
+    "stalled", "stepped", "autocorrelated", "bimodal", "host_limited", "few_samples", "within_floor", "interval",
+    "published",
     # of not comparable
     "context", "failed",
 ]  # fmt: skip
+
+
+# Warnings of a rate on which no verdict rests, those first that tell the cause of others.
+_TAINTS: Final = MappingProxyType[str, Reason](
+    {
+        "stalled": "stalled",
+        "slept": "stalled",
+        "idle_window": "stalled",
+        "stepped": "stepped",
+        "autocorrelated": "autocorrelated",
+        "bimodal": "bimodal",
+    }
+)
 
 
 class Margins(NamedTuple):
@@ -66,7 +80,8 @@ def judge(a: Estimate, b: Estimate, margins: Margins) -> Finding:
     two equals different whenever they do not overlap, one time in ten.) With fewer on a side the whole interval
     must lie beyond ±`floor`, the run-to-run difference of such a device; where the other side has three or more,
     it also holds how far the few may lie off by chance (Student's t, pooled). A rate whose samples were
-    `autocorrelated` or bimodal in some process, that the host limited, or that has no interval gets no verdict.
+    `autocorrelated`, bimodal or of two levels one after the other in some process, or taken while it mostly stood
+    still, that the host limited, or that has no interval gets no verdict.
     """
     plain = ratio(b, a)
     spoilt = taint(a, b)
@@ -90,10 +105,9 @@ def judge(a: Estimate, b: Estimate, margins: Margins) -> Finding:
 def taint(*rates: Estimate) -> Reason | None:
     """Return why no verdict may rest on these rates, None if one may."""
     caveats = frozenset[str]().union(*(rate.caveats for rate in rates))
-    if "autocorrelated" in caveats:
-        return "autocorrelated"
-    if "bimodal" in caveats:
-        return "bimodal"
+    for code, reason in _TAINTS.items():
+        if code in caveats:
+            return reason
     if any(rate.host_limited for rate in rates):
         return "host_limited"
     return "few_samples" if any(rate.interval is None for rate in rates) else None

@@ -9,6 +9,7 @@ from bench.devices.base import Block, Caveat, Task, Telemetry
 from bench.errors import BackendUnavailable
 from bench.measure.condensing import Condenser, joined
 from bench.measure.measurement import Measurement, Samples, Stop, WarmUp
+from bench.measure.noticed import NOTICED, noticed, said_once
 from bench.measure.policy import BURST, Policy, sustained_s
 from bench.measure.search import Search, search
 from bench.stats import MIN_SAMPLES, Summary, summarise
@@ -22,7 +23,7 @@ _FASTEST_GROWTH = 10
 _CLOCKS_AGREE = 0.03
 _SAVE_EVERY_S = 10.0  # of a sustained load, so that they are on disk whatever happens, and are not held
 # The warnings that follow from the blocks alone; the others come from the task.
-RECOMPUTED = ("not_flat", "autocorrelated", "bimodal", "outliers", "clocks_disagree", "taken_together")
+RECOMPUTED = ("not_flat", "autocorrelated", "bimodal", "outliers", "clocks_disagree", "taken_together", *NOTICED)
 
 
 def measure(
@@ -65,11 +66,14 @@ def measure(
         algorithm=dict(task.algorithm),
         search=found,
         telemetry=telemetry,
-        warnings=(
-            *task.caveats(),
-            *_caveats(warm_up, taken.summary),
-            *_clocks(taken.seen.samples, telemetry),
-            *taken.seen.caveats(),
+        warnings=said_once(
+            [
+                *task.caveats(),
+                *_caveats(warm_up, taken.summary),
+                *_clocks(taken.seen.samples, telemetry),
+                *noticed(taken.seen.samples, taken.calls * taken.seen.together, run.spent_s, telemetry),
+                *taken.seen.caveats(),
+            ]
         ),
     )
 
@@ -85,12 +89,16 @@ class _Taken(NamedTuple):
 
 
 class _Run:
-    """One cell's blocks before its samples, and the blocks that follow them."""
+    """One cell's blocks before its samples, and the blocks that follow them.
+
+    `spent_s` is how long blocks and rests took, of the samples once those have begun.
+    """
 
     def __init__(self, task: Task, policy: Policy, tell: OnBlock) -> None:
         self._task, self._policy, self._tell = task, policy, tell
         self._cold = task.cold
         self._blocks: list[Block] = []
+        self.spent_s = 0.0
 
     def _timed(self, calls: int) -> Block | None:
         block = self._task.block(calls)
@@ -100,6 +108,7 @@ class _Run:
             message = f"the device's clock says that {calls} calls took {block.seconds} s; the device may be lost"
             raise BackendUnavailable(message)
         self._tell(block.seconds)
+        self.spent_s += block.seconds
         return block
 
     def warm_up(self) -> bool:
@@ -168,6 +177,7 @@ class _Run:
     def sample(self, cell: Cell, calls: int, save: OnSamples) -> _Taken:
         """Take blocks until the stopping rule of the cell's regime fires or the backend has no more."""
         duration = sustained_s(cell.regime)
+        self.spent_s = 0.0
         if duration is not None:
             return self._sample_for(duration, calls, save)
         return self._sample_until_precise(calls, rest_s=self._policy.rest_s if cell.regime == BURST else 0.0)
@@ -181,6 +191,7 @@ class _Run:
         while stop is None:
             if rest_s:
                 self._task.rest(rest_s)
+                self.spent_s += rest_s
             block = self._timed(calls)
             if block is None:
                 stop = "exhausted"

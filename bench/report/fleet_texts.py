@@ -51,6 +51,8 @@ _ONLY: Final = MappingProxyType(
 )
 NO_VERDICT: Final = MappingProxyType(
     {
+        "stalled": "it mostly stood still",
+        "stepped": "its speed changed while it ran",
         "autocorrelated": "its blocks depend on each other",
         "bimodal": "it takes turns between two speeds",
         "host_limited": "host-limited",

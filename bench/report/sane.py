@@ -23,6 +23,8 @@ _WHY: Final = MappingProxyType[str, str](
         "hw_thermal_slowdown": "heat slowed it down; look after cooling",
         "sw_thermal_slowdown": "heat slowed it down; look after cooling",
         "hw_power_brake_slowdown": "the power supply slowed it down",
+        "stalled": "it mostly stood still; measure again",
+        "stepped": "its speed changed while it ran, from one level to another; measure again",
         "not_flat": "it never settled; warm up longer",
         "autocorrelated": "its blocks depend on each other; measure on an idle machine",
         "bimodal": "it took turns between two speeds",

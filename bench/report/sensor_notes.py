@@ -6,6 +6,7 @@ from statistics import median
 from bench.analysis.estimates import NOTABLE
 from bench.devices.base import Telemetry
 from bench.devices.nvidia.nvml import FAULTS, POWER_CAP
+from bench.measure.noticed import odd_sensors
 from bench.records.record import Reading
 from bench.report.view import percent
 from bench.workloads.base import Cell
@@ -21,8 +22,10 @@ def sensor_notes(readings: Sequence[Reading], name: Callable[[Cell], str]) -> It
             watched.setdefault(name(reading.cell), []).append(reading.telemetry)
     every = [telemetry for several in watched.values() for telemetry in several]
     ranges = [
-        *_range([t.power_w.median for t in every if t.power_w], "W"),
-        *_range([t.temperature_c.most for t in every if t.temperature_c], "°C at most"),
+        *_range([t.power_w.median for t in every if t.power_w and _is_sane(t, "power_w")], "W"),
+        *_range(
+            [t.temperature_c.most for t in every if t.temperature_c and _is_sane(t, "temperature_c")], "°C at most"
+        ),
     ]
     if ranges:
         yield f"sensors, by cell: {', '.join(ranges)}"
@@ -31,6 +34,10 @@ def sensor_notes(readings: Sequence[Reading], name: Callable[[Cell], str]) -> It
         yield f"held back by the power limit, in this share of readings: {', '.join(limited)}"
     yield from _faults(watched)
     yield from _silent(watched)
+
+
+def _is_sane(telemetry: Telemetry, name: str) -> bool:
+    return name not in odd_sensors(telemetry)
 
 
 def _range(values: Sequence[float], unit: str) -> Iterator[str]:
@@ -42,7 +49,8 @@ def _range(values: Sequence[float], unit: str) -> Iterator[str]:
 def _shares(watched: Watched, reason: str) -> Iterator[tuple[str, float]]:
     """Yield the cells that a reason held back, with the share of readings: the median over processes."""
     for cell, several in watched.items():
-        share = median((telemetry.event_reasons or {}).get(reason, 0.0) for telemetry in several)
+        sane = [telemetry for telemetry in several if _is_sane(telemetry, "event_reasons")]
+        share = median((telemetry.event_reasons or {}).get(reason, 0.0) for telemetry in sane) if sane else 0.0
         if share >= NOTABLE:
             yield cell, share
 

@@ -10,6 +10,8 @@ from bench.report.view import percent
 _FEW: Final = f"fewer than {ENOUGH_PROCESSES} processes"
 _SHORT: Final = MappingProxyType[Reason, str](
     {
+        "stalled": "it mostly stood still",
+        "stepped": "its speed changed while it ran",
         "autocorrelated": "its blocks depend on each other",
         "bimodal": "it takes turns between two speeds",
         "host_limited": "host-limited",
@@ -27,6 +29,14 @@ _LONG: Final = MappingProxyType[Reason, str](
         "autocorrelated": (
             "blocks that depend on each other (see the record's table) make an interval doubtful, so no verdict "
             "rests on them; measure again on an idle machine"
+        ),
+        "stalled": (
+            "a cell during which the process or the machine stood still (see the record's table) does not show it "
+            "at work; measure it again, without suspending it"
+        ),
+        "stepped": (
+            "a rate that changed from one level to another while it was sampled is of neither (see the record's "
+            "table for what the clock did); find what changed, and measure again"
         ),
         "bimodal": (
             "a rate that takes turns between two speeds has no one ratio; find what changes the speed (clock, "

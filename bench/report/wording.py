@@ -1,5 +1,6 @@
 """The sentences for what a record holds as data: warnings (number, cause, next step), stops, checks."""
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -166,6 +167,119 @@ def _clocks_disagree(values: Values) -> str:
     return f"{said}; efficiencies at the clock held are in doubt by as much"
 
 
+def _stepped(values: Values) -> str:
+    at, n, ratio = (float(values[name]) for name in ("at", "n", "ratio"))
+    by = f"{percent(ratio - 1, 2)} longer" if ratio > 1 else f"{percent(1 - ratio, 2)} less time"
+    few = min(at, n - at) < n / 4
+    whose = "is that of the longer part" if few else "stands for neither speed"
+    return f"after {at:.0f} of {n:.0f} blocks a call took {by}, {_why_stepped(values, ratio)}; the median {whose}"
+
+
+def _why_stepped(values: Values, ratio: float) -> str:
+    """Return what a step in seconds comes from, and what to do: the clock, if cycles did not step with it."""
+    if "clock_before" not in values or "cycles_before" not in values:
+        return "by another clock (heat, power) or other work; look for both, and measure again"
+    cycles = float(values["cycles_after"]) / float(values["cycles_before"])
+    if abs(math.log(ratio)) <= _MOVED * abs(math.log(cycles)):
+        return "in clock cycles too, so other work began or ended; close it, and measure again"
+    before, after = (format_si(float(values[f"clock_{when}"]), "Hz") for when in ("before", "after"))
+    what = "heat, power or a limit that set in" if ratio > 1 else "what held it back before"
+    return (
+        f"as the clock went from {before} to {after}; look for {what} ('nvidia-smi -q -d PERFORMANCE' tells), and "
+        "measure again"
+    )
+
+
+def _stalled(values: Values) -> str:
+    seconds, of = (float(values[name]) for name in ("seconds", "of"))
+    blocks = int(values["blocks"])
+    where = "one block" if blocks == 1 else f"{blocks} blocks"
+    mostly = ", most of it" if seconds > of / 2 else ""
+    return (
+        f"in {where} nothing ran for {span(seconds)} of the {span(of)} that were sampled{mostly} (suspended, or "
+        "the machine gave its time to others); do not suspend a run, and measure again"
+    )
+
+
+def _idle_window(values: Values) -> str:
+    seconds, of = (float(values[name]) for name in ("seconds", "of"))
+    return (
+        f"for {span(seconds)} of the {span(of)} that the sensors were watched no block ran (suspended between "
+        "two), so power, energy and shares of time are not those of the work, and none is derived from them; do "
+        "not suspend a run, and measure again"
+    )
+
+
+def _slept(values: Values) -> str:
+    return (
+        f"this machine slept for {span(float(values['seconds']))} while it ran, so the device had cooled down; "
+        "keep it awake ('systemd-inhibit chipbench run'), and measure again"
+    )
+
+
+def _clock_set(values: Values) -> str:
+    seconds = float(values["seconds"])
+    way, why = ("back", "") if seconds < 0 else ("forward", ", or this machine was paused")
+    return (
+        f"the wall clock was set {way} by {span(abs(seconds))} while it ran{why}; nothing is timed by it, but "
+        "records are named and sorted by it, so name files, not 'latest', and let NTP keep the time"
+    )
+
+
+def _future(values: Values) -> str:
+    return (
+        f"a record that is here already says that it was begun {span(float(values['seconds']))} later than now "
+        f"({values['started']}), so 'latest' is that one, not this; set the clock right, or name files"
+    )
+
+
+def _sensors_odd(values: Values) -> str:
+    said = ", ".join(_ODD[name](float(value)) for name, value in values.items())
+    return (
+        f"sensors said what cannot be of a device at work ({said}), and nothing is derived from those; look at "
+        "'nvidia-smi -q', and mind that a virtual machine may invent them"
+    )
+
+
+def _sensors_gap(values: Values) -> str:
+    unseen, of, readings = (float(values[name]) for name in ("unseen_s", "of", "readings"))
+    return (
+        f"for {span(unseen)} of {span(of)} the sensors gave no answer, so what stands here of clock, power, "
+        f"heat and reasons is from {readings:.0f} readings in the rest; look at 'nvidia-smi', and for an Xid "
+        "in the system's log"
+    )
+
+
+def _clock_above_most(values: Values) -> str:
+    clock, most = (format_si(float(values[name]), "Hz") for name in ("clock", "most"))
+    who = "counted" if values["by"] == "count" else "said by its sensor"
+    doubt = "cycles and efficiencies at the clock held are" if values["by"] == "count" else "what rests on it is"
+    return (
+        f"a clock of {clock} was {who}, and this device's own limit is {most}, so {doubt} wrong; report this with "
+        "the versions in the record"
+    )
+
+
+def span(seconds: float) -> str:
+    """Return a length of time: '1.5 s', '40 min', '3 h 5 min'."""
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+_ODD: Final = MappingProxyType[str, Callable[[float], str]](
+    {
+        "sm_clock_hz": lambda value: f"a clock of {format_si(value, 'Hz')}",
+        "memory_clock_hz": lambda value: f"a memory clock of {format_si(value, 'Hz')}",
+        "power_w": lambda value: f"{value:.0f} W",
+        "temperature_c": lambda value: f"{value:.0f} °C",
+        "energy_w": lambda value: f"{value:.0f} W by the energy counter",
+        "event_reasons": lambda value: f"idle and over its power at once in {percent(value, 2)} of the readings",
+    }
+)
+
+
 def _no_clock(_values: Values) -> str:
     return (
         "the clock cannot be counted, as CuPy cannot compile a kernel here, so there are no cycles and no "
@@ -206,6 +320,15 @@ WORDING: Final = MappingProxyType[str, Callable[[Values], str]](
         "fast_sums": _fast_sums,
         "clocks_disagree": _clocks_disagree,
         "no_clock": _no_clock,
+        "stepped": _stepped,
+        "stalled": _stalled,
+        "idle_window": _idle_window,
+        "slept": _slept,
+        "clock_set": _clock_set,
+        "future": _future,
+        "sensors_odd": _sensors_odd,
+        "sensors_gap": _sensors_gap,
+        "clock_above_most": _clock_above_most,
     }
 )
 
@@ -214,7 +337,7 @@ def sentence(caveat: Caveat) -> str:
     """Return the sentence for a warning; one that another version made is shown as it was recorded."""
     try:
         return WORDING[caveat.code](caveat.values)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         return f"warning {caveat.code} {dict(caveat.values)}"
 
 
