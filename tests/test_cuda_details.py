@@ -49,6 +49,9 @@ class Watcher:
         self.asked.append("window")
         return TELEMETRY
 
+    def seen(self) -> None:
+        return None
+
     def latest(self) -> Any:  # noqa: ANN401
         return self.reading
 
@@ -290,8 +293,8 @@ class TestOpen:
     ) -> None:
         assert cuda.open_backend()._watcher is None
         opening.sensors = "sensors"
-        monkeypatch.setattr(cuda, "Watcher", lambda sensors: ("watched", sensors))
-        assert vars(cuda.open_backend())["_watcher"] == ("watched", ["0000:1b:00.0", "sensors"])
+        monkeypatch.setattr(cuda, "Watcher", lambda sensors, *, most_clock_hz: (sensors, most_clock_hz))
+        assert vars(cuda.open_backend())["_watcher"] == (["0000:1b:00.0", "sensors"], H100.max_sm_clock_hz)
 
     @pytest.mark.parametrize("missing", ["CuPy is missing", None])
     def test_what_is_lacking_is_said_before_cupy_is_asked(

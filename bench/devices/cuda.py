@@ -284,9 +284,11 @@ def open_backend(index: int | None = None) -> CudaBackend:
     outdated = outdated_chip(runtime_version, capability)
     if outdated is not None:
         raise BackendUnavailable(outdated)
-    others = next((gpu.other_processes for gpu in before.gpus if gpu.bus_id == runtime.bus_id), None)
+    own = next((gpu for gpu in before.gpus if gpu.bus_id == runtime.bus_id), None)
+    others, most = (None, None) if own is None else (own.other_processes, own.max_sm_clock_hz)
     sensors = open_sensors(runtime.bus_id)
-    return CudaBackend(runtime, None if sensors is None else Watcher(sensors), other_processes=others)
+    watcher = None if sensors is None else Watcher(sensors, most_clock_hz=most)
+    return CudaBackend(runtime, watcher, other_processes=others)
 
 
 def _cuda_of_cupy(driver: int) -> int:

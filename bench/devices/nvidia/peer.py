@@ -151,7 +151,7 @@ class PeerTask(TimedTask):
         """Return that the copies went through the host's memory, or that the host was too slow for them."""
         staged = () if self._access else (Caveat(code="no_peer_access", values={"peer": self._cell.peer or 0}),)
         limited = self._host_limited(median(self._enqueued)) if self._enqueued else ()
-        return [*staged, *limited]
+        return [*staged, *limited, *self._doubtful()]
 
     def verify(self) -> Check:
         """Check every number that the timed copies write, then of arrays drawn anew; all is poisoned before.

@@ -128,7 +128,7 @@ class StreamTask(TimedTask):
     def caveats(self) -> Sequence[Caveat]:
         """Return that the arrays fit the cache, or that the host was too slow for them."""
         limited = self._host_limited(median(self._enqueued)) if self._enqueued else ()
-        return [*self._in_cache(self._cell.bytes_moved), *limited]
+        return [*self._in_cache(self._cell.bytes_moved), *limited, *self._doubtful()]
 
     def verify(self) -> Check:
         """Check every number that the timed call writes, then of arrays drawn anew; it is poisoned before."""

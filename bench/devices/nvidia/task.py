@@ -112,7 +112,7 @@ class CudaTask(TimedTask):
 
     def caveats(self) -> Sequence[Caveat]:
         """Return what the host, the cache or the sums have bent, if anything has."""
-        found = [*self._unlike_its_name()]
+        found = [*self._unlike_its_name(), *self._doubtful()]
         if self._not_captured is not None:
             found.append(Caveat(code="not_captured", values={"reason": self._not_captured}))
         if self._cell.l2 == "rotate":

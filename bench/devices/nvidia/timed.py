@@ -8,10 +8,12 @@ from typing import Final
 
 from bench.devices.base import Block, Caveat, Telemetry
 from bench.devices.nvidia.runtime import CupyRuntime
-from bench.devices.nvidia.watch import Watcher
+from bench.devices.nvidia.watch import Seen, Watcher
 
 CACHES: Final = 3  # of operands to go through, so that none is still in the L2 when its turn comes
 _HOST_LIMITED: Final = 0.8  # of a call's time spent on enqueuing the next
+_UNSEEN: Final = 0.1  # of a window, in which the sensors gave no answer, from which on that is told
+_COARSE: Final = 1.02  # of the highest clock: steps of a sensor, errors of a count
 
 
 class TimedTask:
@@ -22,6 +24,9 @@ class TimedTask:
         self._runtime, self._watcher = runtime, watcher
         self._recent: deque[float] = deque(maxlen=20)
         self._enqueued: deque[float] = deque(maxlen=20)
+        self._clocks: deque[float] = deque(maxlen=20)
+        self._telemetry: Telemetry | None = None
+        self._seen: Seen | None = None
 
     def _timed_block(self, calls: int, enqueue: Callable[[], None]) -> Block:
         """Return the time of `calls` calls that `enqueue` launches."""
@@ -30,6 +35,8 @@ class TimedTask:
         self._recent.append(per_call)
         self._enqueued.append(timed.host_s / calls)
         clock = timed.sm_clock_hz
+        if clock is not None:
+            self._clocks.append(clock)
         reading = self._watcher.latest() if self._watcher else None
         return Block(
             calls=calls,
@@ -65,4 +72,22 @@ class TimedTask:
 
     def observed(self) -> Telemetry | None:
         """Return what the sensors said since `watch`."""
-        return self._watcher.window() if self._watcher is not None else None
+        if self._watcher is None:
+            return None
+        self._telemetry, self._seen = self._watcher.window(), self._watcher.seen()
+        return self._telemetry
+
+    def _doubtful(self) -> Iterator[Caveat]:
+        """Yield how much of the window nobody saw, and clocks above the device's own limit."""
+        seen, told = self._seen, self._telemetry
+        if seen is not None and seen.unseen_s > _UNSEEN * seen.seconds:
+            values = {"unseen_s": seen.unseen_s, "of": seen.seconds, "readings": float(seen.readings)}
+            yield Caveat(code="sensors_gap", values={**values})
+        most = self._watcher.most_clock_hz if self._watcher is not None else None
+        if most is None:
+            return
+        counted = median(self._clocks) if self._clocks else 0.0
+        sensor = told.sm_clock_hz.most if told is not None and told.sm_clock_hz is not None else 0.0
+        for by, clock in (("count", counted), ("sensor", sensor)):
+            if clock > _COARSE * most:
+                yield Caveat(code="clock_above_most", values={"by": by, "clock": clock, "most": most})

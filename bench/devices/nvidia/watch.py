@@ -13,12 +13,16 @@ from typing import Final, NamedTuple, Protocol
 
 from bench.devices.base import Spread, Telemetry
 from bench.devices.nvidia.nvml import Reading, SensorsLost, reason_names
+from bench.errors import one_line
 
 SLOWEST_HZ: Final = 10.0
 FASTEST_HZ: Final = 50.0
 MOST_READINGS: Final = 20_000  # kept of one window: a quarter of an hour at 20 Hz, a longer one is thinned out
 ENERGY_LEAST_S: Final = 3.0  # below this the counter's own steps show
 _JOIN_S: Final = 2.0  # a call to a GPU that fell off the bus may hang; the thread is a daemon then
+_STALE_S: Final = 1.0  # ten periods of the slowest: what was read before says nothing of now
+_MISSED: Final = 5.0  # periods without a reading, from which on nobody looked
+_NO_ANSWER: Final = "the sensors gave no answer within {:g} s; see nvidia-smi"
 
 
 class Source(Protocol):
@@ -38,13 +42,24 @@ class _Energy(NamedTuple):
     joules: float
 
 
+class Seen(NamedTuple):
+    """How long a window was, and for how much of it nobody looked, though in a window readings are due."""
+
+    seconds: float
+    unseen_s: float
+    readings: int
+
+
 class Watcher:
     """Readings of `sensors`, `hz` times a second between `start` and `stop`, kept since the last `begin`.
 
+    Whatever the sensors do, the measurement goes on: a call to them that does not return within two seconds, or
+    fails in a way that nobody foresaw, is a loss of them, and the thread that waits for it is left to itself.
+
     At most `MOST_READINGS` are kept: a window that grows longer drops every second one and records half as often
     from there on, so that what is kept stays spread evenly. All but `start` and `stop` may be called from any
-    thread. `clock` (seconds), and `wait` (sleeps for seconds; True means stop), can be replaced, and `tick` called
-    without a thread. Raises ValueError for `hz` outside 10 to 50.
+    thread. `most_clock_hz` is the device's own limit. `clock` (seconds), and `wait` (sleeps; True means stop),
+    can be replaced, and `tick` called without a thread. Raises ValueError for `hz` outside 10 to 50.
     """
 
     def __init__(
@@ -54,11 +69,13 @@ class Watcher:
         *,
         clock: Callable[[], float] = monotonic,
         wait: Callable[[float], bool] | None = None,
+        most_clock_hz: float | None = None,
     ) -> None:
         if not SLOWEST_HZ <= hz <= FASTEST_HZ:
             message = f"sensors are read {SLOWEST_HZ:g} to {FASTEST_HZ:g} times a second, not {hz:g}"
             raise ValueError(message)
         self._sensors, self._period, self._clock = sensors, 1 / hz, clock
+        self.most_clock_hz = most_clock_hz
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
@@ -69,7 +86,9 @@ class Watcher:
         self._energy: _Energy | None = None
         self._energy_at_end: _Energy | None = None
         self._readings: list[Reading] = []
-        self._latest: Reading | None = None
+        self._latest: tuple[float, Reading] | None = None
+        self._asked: float | None = None
+        self._looked, self._unseen_s = 0.0, 0.0
         self._stride, self._ticks = 1, 0
 
     @property
@@ -93,7 +112,7 @@ class Watcher:
         if self._thread is not None:
             self._thread.join(_JOIN_S)
             if self._thread.is_alive():
-                self._lost = self._lost or f"the sensors gave no answer within {_JOIN_S:g} s; see nvidia-smi"
+                self._lost = self._lost or _NO_ANSWER.format(_JOIN_S)
             self._thread = None
         self._end(self._energy_now())
 
@@ -102,32 +121,52 @@ class Watcher:
         energy = self._energy_now()
         with self._lock:
             self._begun, self._energy = self._clock(), energy
+            self._looked, self._unseen_s = self._begun, 0.0
             self._ended = self._energy_at_end = None
             self._readings, self._stride, self._ticks = [], 1, 0
 
     def tick(self) -> bool:
         """Read the sensors once, into the window if one is open; False once they are lost."""
-        at = self._clock()
+        at = self._asked = self._clock()
         try:
             reading = self._sensors.read()
         except SensorsLost as error:
-            self._lose(error)
+            self._lose(str(error))
+        except Exception as error:  # noqa: BLE001 - whatever a binding raises, it is the sensors that fail of it
+            self._lose(f"reading the sensors failed ({one_line(error)}); report this")
         else:
             self._keep(at, reading)
+        self._asked = None
         return self._lost is None
 
     def latest(self) -> Reading | None:
-        """Return the last reading, in a window or not; None before the first, and once stopped or lost."""
-        return self._latest
+        """Return the last reading, in a window or not; None if it is stale or missing, or once stopped or lost."""
+        latest = self._latest
+        return latest[1] if latest is not None and self._clock() - latest[0] <= _STALE_S else None
+
+    def seen(self) -> Seen | None:
+        """Return how much of the window since `begin` the sensors were seen in; None without one."""
+        with self._lock:
+            if self._begun is None:
+                return None
+            end = self._clock() if self._ended is None else self._ended
+            unseen_s = self._unseen_s + self._missed(end)
+            return Seen(max(0.0, end - self._begun), unseen_s, len(self._readings))
+
+    def _missed(self, at: float) -> float:
+        """Return how long nobody had looked at this moment, beyond what is usual."""
+        gap = at - self._looked
+        return gap - self._period if gap > _MISSED * self._period else 0.0
 
     def window(self) -> Telemetry | None:
         """Return what was read since `begin`, or that the sensors are lost; None if neither. It stays open."""
         energy = self._energy_now() if self._ended is None else None
+        lost = self._lost or self._hanging()
         with self._lock:
             end = self._clock() if self._ended is None else self._ended
             readings, begun = [*self._readings], self._begun
             used = _energy_used(self._energy, self._energy_at_end or energy)
-        if begun is None or not (readings or self._lost):
+        if begun is None or not (readings or lost):
             return None
         return Telemetry(
             readings=len(readings),
@@ -139,8 +178,15 @@ class Watcher:
             energy_j=used.joules if used else None,
             energy_s=used.seconds if used else None,
             event_reasons=_shares(reading.event_reasons for reading in readings),
-            lost=self._lost,
+            lost=lost,
         )
+
+    def _hanging(self) -> str | None:
+        """Return that a call to the sensors has not returned for so long that nobody may wait for it, if so."""
+        asked = self._asked
+        if asked is None or self._clock() - asked < _JOIN_S:
+            return None
+        return _NO_ANSWER.format(_JOIN_S)
 
     def _run(self) -> None:
         while not self._stopping.is_set() and self.tick() and not self._wait(self._period):
@@ -150,10 +196,12 @@ class Watcher:
         with self._lock:
             if self._ended is not None:
                 return
-            self._latest = reading
+            self._latest = at, reading
             # A reading that was begun before the window says nothing of it.
             if self._begun is None or at < self._begun:
                 return
+            self._unseen_s += self._missed(at)
+            self._looked = at
             if self._ticks % self._stride == 0:
                 self._readings.append(reading)
             self._ticks += 1
@@ -162,18 +210,33 @@ class Watcher:
                 self._stride *= 2
 
     def _energy_now(self) -> _Energy | None:
-        """Return the counter and when it was read, None without one or once the sensors are lost."""
-        if self._lost is not None:
+        """Return the counter and when it was read, None without one or once the sensors are lost.
+
+        A thread of its own asks, as only that can be left behind if the call never returns.
+        """
+        if self._lost is not None or self._hanging() is not None:
             return None
+        told: list[_Energy] = []
+        asking = threading.Thread(target=self._ask_energy, args=(told,), name="chipbench-energy", daemon=True)
+        asking.start()
+        asking.join(_JOIN_S)
+        if asking.is_alive():
+            self._lose(_NO_ANSWER.format(_JOIN_S))
+        return told[0] if told else None
+
+    def _ask_energy(self, told: list[_Energy]) -> None:
         try:
             joules = self._sensors.energy_j()
         except SensorsLost as error:
-            self._lose(error)
-            return None
-        return None if joules is None else _Energy(self._clock(), joules)
+            self._lose(str(error))
+        except Exception as error:  # noqa: BLE001 - as for a reading
+            self._lose(f"reading the energy counter failed ({one_line(error)}); report this")
+        else:
+            if joules is not None:
+                told.append(_Energy(self._clock(), joules))
 
-    def _lose(self, error: SensorsLost) -> None:
-        self._lost = self._lost or str(error)
+    def _lose(self, why: str) -> None:
+        self._lost = self._lost or why
         self._end(None)
 
     def _end(self, energy: _Energy | None) -> None:
