@@ -14,9 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple, Self, TypeVar
 
+from bench.devices.base import Caveat
 from bench.errors import CannotWrite, RecordError, one_line
 from bench.records import disk
 from bench.records.record import Header, Line, Lines, Record, encode_line, read_header, read_lines, read_record
+from bench.records.wall_clock import future, later_records
 
 _T = TypeVar("_T")
 KEY_FILE: Final = ".key"
@@ -370,6 +372,13 @@ def latest(results: Path) -> Latest:
         message = f"{results}: no measured record here; {_HOW_TO_MAKE_ONE}"
         raise RecordError(message)
     return Latest(path, skipped)
+
+
+def from_the_future(results: Path, header: Header) -> Caveat | None:
+    """Return a warning if `latest` will not be a record with this header, as another says to be later."""
+    later = later_records([*results.rglob("*.jsonl")], header.started)
+    path, _ = newest(sorted(later, key=lambda path: path.name))
+    return None if path is None else future(path, header.started)
 
 
 def newest(

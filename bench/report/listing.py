@@ -1,14 +1,17 @@
 """The view of a results folder: every record with its state, damaged ones included."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench.errors import RecordError
 from bench.records.record import Record
 from bench.records.store import Surveyed
+from bench.records.wall_clock import set_back_s
 from bench.report.view import Column, View
-from bench.report.wording import failure
+from bench.report.wording import failure, span
+
+_SET_BACK: Final = "clock set back"
 
 
 def listing_view(results: Path, surveyed: Sequence[Surveyed]) -> View:
@@ -21,7 +24,7 @@ def listing_view(results: Path, surveyed: Sequence[Surveyed]) -> View:
         rows=[_row(results, record) for record in records],
         records=records,
         document={"results": str(results), "records": records},
-        notes=[str(content) for _, content in surveyed if isinstance(content, RecordError)],
+        notes=[*(str(content) for _, content in surveyed if isinstance(content, RecordError)), *_clock(records)],
     )
 
 
@@ -56,7 +59,18 @@ def _state(record: Record) -> str:
     extras = [f"{failed} failed"] if failed else []
     extras += ["torn tail"] if record.torn else []
     extras += [f"resumed {record.resumed}×"] if record.resumed else []
+    set_back = set_back_s(record)
+    extras += [f"{_SET_BACK} {span(set_back)}"] if set_back else []
     return ", ".join([state, *extras])
+
+
+def _clock(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if any(_SET_BACK in record["state"] for record in records):
+        yield (
+            "where the wall clock was set back while a record was written, its rates are right, as nothing is "
+            "timed by it, but records are sorted by it, so 'latest' may be another; name files, and let NTP keep "
+            "the time"
+        )
 
 
 def _detail(record: Record) -> str:

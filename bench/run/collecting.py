@@ -183,7 +183,7 @@ class _Collector:
         self._seen: dict[str, str] = {}
         self._cells = sum(len(part.held.done) for part in parts)
         self._of = sum(len(part.header.plan.cells) for part in parts)
-        self._heard = monotonic()
+        self._heard = self._turned = monotonic()
 
     def run(self, on_progress: OnProgress) -> tuple[list[Collected], StoppedBy | None]:
         """Measure all, or what can be, until the end or until something stops it."""
@@ -192,6 +192,7 @@ class _Collector:
             while self._running or self._waiting:
                 self._start()
                 message = self._engine.next(_TICK_S)
+                self._forgive_standstill()
                 if message is not None:
                     self._handle(message)
                     on_progress(self._progress())
@@ -275,6 +276,16 @@ class _Collector:
             self._waiting.append(part)
             if part.place not in self._engine.places():
                 part.place = None
+
+    def _forgive_standstill(self) -> None:
+        """Let the time in which this process itself stood still, as after Ctrl-Z, count as nobody's silence."""
+        now = monotonic()
+        gap, self._turned = now - self._turned, now
+        if gap > _SILENT_S:  # of one turn, which waits for half a second; less is within everybody's patience
+            self._heard += gap
+            self._looking = {number: (place, since + gap) for number, (place, since) in self._looking.items()}
+            for part in self._running.values():
+                part.heard += gap
 
     def _look_after_silent(self) -> None:
         """Give up what hangs: its place is alive, and nothing comes."""

@@ -19,13 +19,14 @@ from bench.devices import open_backend
 from bench.devices.base import Backend, Caveat, Device, Environment
 from bench.devices.environment import host_identity
 from bench.errors import CellFailed, ChipbenchError, InvalidRequest, Terminated, impersonal
+from bench.measure.clocks import clocks, moved
 from bench.measure.condensing import Condenser
 from bench.measure.loop import OnSamples, measure
 from bench.measure.measurement import Measurement, Samples
 from bench.measure.policy import Policy
 from bench.records.disk import is_there
 from bench.records.record import SCHEMA, Chunk, Footer, Header, Line, Lines, Reading, Resumed, read_lines, reduce
-from bench.records.store import KEY_FILE, RecordWriter, device_key, folder_key, hashed, now
+from bench.records.store import KEY_FILE, RecordWriter, device_key, folder_key, from_the_future, hashed, now
 from bench.workloads.base import Cell, Plan
 
 
@@ -94,7 +95,7 @@ def make_header(  # noqa: PLR0913 - all that a header is of
         device = told_apart(device, backend.identity(), folder_key(results))
     if identify and backend.origin == "measured":
         device = named_host(device)
-    return Header(
+    header = Header(
         schema=SCHEMA,
         id=secrets.token_hex(4),
         tool=tool,
@@ -107,6 +108,8 @@ def make_header(  # noqa: PLR0913 - all that a header is of
         plan=plan,
         warnings=around.caveats,
     )
+    late = None if results is None or backend.origin != "measured" else from_the_future(results, header)
+    return header if late is None else msgspec.structs.replace(header, warnings=(*header.warnings, late))
 
 
 def told_apart(device: Device, identity: str, key: bytes) -> Device:
@@ -283,15 +286,21 @@ def _measure_cell(
     try:
         task = backend.prepare(cell, policy.seed)
         try:
-            return measure(
+            before = clocks()
+            found = measure(
                 task, cell, policy, on_block=lambda seconds: on_event(BlockDone(seconds)), on_samples=on_samples
             )
+            return _with_moved(found, moved(before, clocks())) if backend.origin == "measured" else found
         finally:
             task.close()
     except MemoryError:
         return Measurement(cell=cell, stop="failed", failure="out of memory")
     except CellFailed as error:
         return Measurement(cell=cell, stop="failed", failure=impersonal(error))
+
+
+def _with_moved(found: Measurement, caveats: Iterator[Caveat]) -> Measurement:
+    return msgspec.structs.replace(found, warnings=(*found.warnings, *caveats))
 
 
 @contextmanager
