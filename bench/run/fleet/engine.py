@@ -170,7 +170,7 @@ class DaskEngine:
     def _forget(self, number: int) -> None:
         future = self._jobs.pop(number).future
         if future is not None:
-            with suppress(OSError, RuntimeError):  # of a scheduler that is gone nothing needs to be cancelled
+            with suppress(Exception):  # of a scheduler that is gone nothing needs to be cancelled
                 future.cancel()
 
     def stop(self, number: int) -> None:
@@ -183,7 +183,7 @@ class DaskEngine:
         self._closed = True
         for job in self._jobs.values():
             if job.future is not None:
-                with suppress(OSError, RuntimeError):
+                with suppress(Exception):  # nor here; older Dask raises an Exception of no class of its own
                     job.future.cancel()
             job.until = math.inf
         with suppress(OSError, RuntimeError, ValueError):
