@@ -63,6 +63,16 @@ class TestWhichStandsBesideWhich:
         assert (found is not None) == there
         assert found is None or found.rate == pytest.approx(BEST_OF_SQUARES)
 
+    def test_the_best_of_squares_beside_no_other_shape(self) -> None:
+        shape = Shape(m=12288, n=12288, k=8192)
+        assert others("h100").estimate(msgspec.structs.replace(cell(), shape=shape)) is None
+        squares = others("h100").estimate(cell(12288))
+        assert squares is not None
+        any_shape = msgspec.structs.replace(stated("squares"), shape=None)
+        found = squares._replace(published=None)
+        loose = others("h100")._replace(estimates={any_shape: found})
+        assert loose.estimate(msgspec.structs.replace(cell(), shape=shape)) == found
+
     def test_none_of_another_shape_format_or_data(self) -> None:
         beside = stated(None, 8192)
         assert states(beside, cell())

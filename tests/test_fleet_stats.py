@@ -1,6 +1,7 @@
 """Where the bulk of some values lies, and when one of many is an outlier: against references and by simulation."""
 
 import math
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any, Final
 
@@ -71,6 +72,14 @@ class TestLimit:
         z, freedom = NormalDist().inv_cdf(1 - 0.01 / n / 2), min(0.4 * n, 1000)
         first, second = (z**3 + z) / 4, (5 * z**5 + 16 * z**3 + 3 * z) / 96
         assert outlier_limit(n) == pytest.approx(z + first / freedom + second / freedom**2, rel=0.01)
+
+    @pytest.mark.parametrize("first", [5, 6])
+    def test_it_falls_ever_more_slowly_among_odd_numbers_and_among_even_ones(self, first: int) -> None:
+        """A median of an even number is a mean of two, so that the two differ; the table is rounded."""
+        limits = [outlier_limit(n) for n in range(first, 33, 2)]
+        falls = [a - b for a, b in pairwise(limits)]
+        assert all(fall > 0 for fall in falls)
+        assert all(later < fall + 0.035 for fall, later in pairwise(falls))
 
     def test_of_few_it_is_wide_as_their_spread_is_hardly_known(self) -> None:
         limits = [outlier_limit(n) for n in (5, 6, 8, 10, 16, 32, 128)]
