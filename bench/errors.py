@@ -4,7 +4,9 @@ Every message is one line that says what was wrong, where, and what to do.
 """
 
 import re
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_LONGEST: Final = 2000  # characters: a list of all that may stand somewhere is half of that
 
 
 class ChipbenchError(Exception):
@@ -68,6 +70,13 @@ class Terminated(KeyboardInterrupt):
 def impersonal(text: object) -> str:
     """Return an error's text on one line, fit to be kept: of a path, which may name a user, only the last part."""
     return re.sub(r"(?<![\w.])(?:~|/)[^\s'\",;:()]*/([^\s'\",;:()/]*)", r"\1", one_line(text))
+
+
+def shortened(text: str) -> str:
+    """Return an error's line; of one longer than anybody reads, as it holds a value of a file, its ends."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
 
 INTERRUPTED_EXIT = 130

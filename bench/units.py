@@ -98,6 +98,16 @@ UNITS: Final = MappingProxyType(
 )
 
 
+# More than any device does or has, by base unit: a slip of the pen, or of a clock. The fastest chip on sale does
+# 1.5e16 FLOP/s, and moves 8e12 bytes a second.
+MOST: Final = MappingProxyType(
+    {
+        "flop_per_s": 1e18, "op_per_s": 1e18, "byte_per_s": 1e16, "byte": 1e16, "hz": 1e12, "w": 1e6, "mm2": 1e6,
+        "transistors": 1e15, "sm": 1e6, "flop_per_clock_per_sm": 1e9,
+    }
+)  # fmt: skip
+
+
 class Dtype(NamedTuple):
     """One way to multiply matrices: what goes in, what it is multiplied and summed in, what comes out.
 
@@ -140,6 +150,8 @@ STORED_BYTES: Final = MappingProxyType(
     {"fp64": 8.0, "fp32": 4.0, "int32": 4.0, "fp16": 2.0, "bf16": 2.0}
     | {"fp8_e4m3": 1.0, "int8": 1.0, "nvfp4": 0.5}
 )  # bytes an element takes in memory; NVFP4 block scales are not counted
+
+NUMBER_TYPES: Final = frozenset(name for one in _ALL for name in (one.input, one.compute, one.output))
 
 
 def dtype_of(*, input_type: str, compute: str, output: str) -> Dtype | None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, NoReturn
 
 import click
 
-from bench.errors import INTERRUPTED_EXIT, TERMINATED_EXIT, ChipbenchError, Terminated, one_line
+from bench.errors import INTERRUPTED_EXIT, TERMINATED_EXIT, ChipbenchError, Terminated, one_line, shortened
 from bench.version import VERSION
 
 # In the order in which people use them. The help stands here too, so that `--help` imports no command.
@@ -108,7 +108,7 @@ class ChipbenchGroup(LazyGroup):
     def _fail(self, message: str, code: int) -> NoReturn:
         if self.verbose:
             talk(traceback.format_exc().rstrip("\n"))
-        talk(f"chipbench: {message}")
+        talk(f"chipbench: {shortened(message)}")
         sys.exit(code)
 
 

@@ -1,6 +1,5 @@
 """Chips: one TOML file each, found by id or alias, with every published figure and its source."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -12,7 +11,17 @@ import msgspec
 
 from bench.errors import InvalidRequest, SpecError
 from bench.published.figures import Figure, read_figure
-from bench.published.source import Source, convert, did_you_mean, named_source, parse_toml, read_text, read_toml
+from bench.published.source import (
+    Source,
+    convert,
+    did_you_mean,
+    named_source,
+    parse_toml,
+    read_sources,
+    read_text,
+    read_toml,
+)
+from bench.units import MOST
 
 Market = Literal["data-centre", "workstation", "consumer"]
 
@@ -102,10 +111,10 @@ def _chip_in(text: str, path: Path) -> Chip:
         what = f"duplicate id: {twin.name} has it too" if twin.exists() else "the file must be named after its id"
         message = f"{path}: id {raw.id!r} does not match the file name; {what}"
         raise SpecError(message)
-    if not re.fullmatch(r"[a-z0-9.-]+", raw.id):
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", raw.id):
         message = f"{path}: id {raw.id!r} must be lower-case letters, digits, '-' and '.', as people will type it"
         raise SpecError(message)
-    sources = {name: convert(table, Source, f"{path}: [sources.{name}]") for name, table in raw.sources.items()}
+    sources = read_sources(raw.sources, path)
     figures = {
         name: read_figure(name, table, sources, f"{path}: [figures.{name}]")
         for name, table in _flattened(raw.figures)
@@ -158,10 +167,10 @@ def _identity(raw: _RawChip, sources: Mapping[str, Source], path: Path) -> Ident
         if len(device_id) != 4 or any(letter not in "0123456789abcdef" for letter in device_id):
             message = f"{where}: pci_device_ids {device_id!r} must be four lower-case hex digits"
             raise SpecError(message)
-    for field in ("sm_count", "memory_gb"):
+    for field, most in (("sm_count", MOST["sm"]), ("memory_gb", MOST["byte"] / 1e9)):
         value = getattr(table, field)
-        if value is not None and not 0 < float(Decimal(value)) < math.inf:
-            message = f"{where}: {field} {value} must be finite and above 0"
+        if value is not None and not 0 < float(Decimal(value)) <= most:
+            message = f"{where}: {field} {value} must be finite and above 0, at most {most:g}"
             raise SpecError(message)
     return Identity(
         table.pci_device_ids,

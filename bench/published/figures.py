@@ -9,8 +9,18 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from bench.errors import SpecError
-from bench.published.source import LARGEST, SMALLEST, Grade, Source, convert, did_you_mean, named_source, written
-from bench.units import UNITS
+from bench.published.source import (
+    LARGEST,
+    SMALLEST,
+    Grade,
+    Source,
+    check_day,
+    convert,
+    did_you_mean,
+    named_source,
+    written,
+)
+from bench.units import MOST, UNITS
 
 Status = Literal["known", "unknown", "inapplicable"]
 Value = Decimal | str | date
@@ -23,6 +33,7 @@ _FLOAT_RATES: Final = {
 _INTEGER_RATES: Final = {"int8": 8, "int4": 4}
 
 
+_LEAST: Final = 0.1  # of any base unit: no chip has less than 1 mm2, draws less than 1 W
 _GENERATIONS: Final = range(1, 9)  # of PCIe: those that exist, and one ahead
 
 
@@ -144,23 +155,25 @@ def read_figure(name: str, table: object, sources: dict[str, Source], where: str
     return Figure(
         name=name,
         status=raw.status or "known",
-        value=None if raw.value is None else _value(kind, raw.value, f"{where}: value"),
+        value=None if raw.value is None else _value(kind, raw.value, raw.unit, f"{where}: value"),
         unit=raw.unit,
         dense=raw.dense,
         accumulate=raw.accumulate,
         source=None if raw.source is None else named_source(raw.source, sources, where),
         note=raw.note,
         alternatives=tuple(
-            _alternative(kind, entry, sources, f"{where}: alternatives[{index}]")
+            _alternative(kind, entry, raw.unit, sources, f"{where}: alternatives[{index}]")
             for index, entry in enumerate(raw.alternatives)
         ),
     )
 
 
-def _alternative(kind: Kind, entry: object, sources: dict[str, Source], where: str) -> Alternative:
+def _alternative(
+    kind: Kind, entry: object, unit: str | None, sources: dict[str, Source], where: str
+) -> Alternative:
     raw = convert(entry, _RawAlternative, where)
     source = named_source(raw.source, sources, where)
-    return Alternative(_value(kind, raw.value, f"{where}: value"), source, raw.note)
+    return Alternative(_value(kind, raw.value, unit, f"{where}: value"), source, raw.note)
 
 
 def _check_unit(kind: Kind, raw: _RawFigure, where: str, *, needed: bool) -> None:
@@ -192,9 +205,10 @@ def _check_dense(name: str, kind: Kind, raw: _RawFigure, where: str) -> None:
         raise SpecError(message)
 
 
-def _value(kind: Kind, value: object, where: str) -> Value:
+def _value(kind: Kind, value: object, unit: str | None, where: str) -> Value:
     if kind.is_date:
         if type(value) is date:
+            check_day(value, where)
             return value
         message = f"{where} {written(value)} must be a date like 2023-11-09, without quotes"
         raise SpecError(message)
@@ -203,7 +217,19 @@ def _value(kind: Kind, value: object, where: str) -> Value:
             return value
         message = f"{where} {written(value)} must be a text that is not empty, in quotes"
         raise SpecError(message)
-    return _number(kind, value, where)
+    number = _number(kind, value, where)
+    check_amount(number, unit, where)
+    return number
+
+
+def check_amount(value: Decimal, unit: str | None, where: str) -> None:
+    """Raise SpecError naming `where` if so much is more than any device has, or next to nothing."""
+    meaning = UNITS.get(unit or "")
+    if meaning is None or meaning.base not in MOST:
+        return
+    if not _LEAST <= float(value * meaning.factor) <= MOST[meaning.base]:
+        message = f"{where} {value} {unit} is nothing that a device can have; is the unit right?"
+        raise SpecError(message)
 
 
 def _number(kind: Kind, value: object, where: str) -> Decimal:

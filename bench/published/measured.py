@@ -5,12 +5,13 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from bench.errors import SpecError
 from bench.published.conditions import positive
+from bench.published.figures import check_amount
 from bench.published.source import (
     ByFile,
     Source,
@@ -18,6 +19,7 @@ from bench.published.source import (
     did_you_mean,
     named_source,
     parse_toml,
+    read_sources,
     read_text,
     written,
 )
@@ -26,6 +28,7 @@ from bench.units import DTYPES, UNITS
 BestOf = Literal["squares", "shapes"]
 Data = Literal["normal", "zeros", "constant"]
 Shape = tuple[int, int, int]
+_LARGEST: Final = 1 << 40  # no side of a matrix is beyond
 
 
 class PublishedMeasurement(NamedTuple):
@@ -104,7 +107,7 @@ def _measurements_in(text: str, path: Path) -> tuple[PublishedMeasurement, ...]:
     if not raw.measurements:
         message = f"{path}: measurements is empty; give at least one [[measurements]], or delete the file"
         raise SpecError(message)
-    sources = {name: convert(table, Source, f"{path}: [sources.{name}]") for name, table in raw.sources.items()}
+    sources = read_sources(raw.sources, path)
     seen: dict[tuple[object, ...], int] = {}
     used: set[str] = set()
     measurements = []
@@ -136,7 +139,7 @@ def _measurement(
         shape=_shape(raw, where),
         best_of=raw.best_of,
         data=raw.data,
-        rate=float(positive(raw.value, f"{where}: value") * unit),
+        rate=_rate(raw, unit, where),
         value=raw.value,
         unit=raw.unit,
         method=raw.method,
@@ -159,11 +162,18 @@ def _unit(raw: _RawMeasurement, where: str) -> Fraction:
     return Fraction(UNITS[raw.unit].factor)
 
 
+def _rate(raw: _RawMeasurement, unit: Fraction, where: str) -> float:
+    """Return the rate in base units; raise SpecError for a value that is no number, or no rate of any device."""
+    value = positive(raw.value, f"{where}: value")
+    check_amount(Decimal(raw.value), raw.unit, f"{where}: value")
+    return float(value * unit)
+
+
 def _shape(raw: _RawMeasurement, where: str) -> Shape | None:
     if raw.shape is None:
         return None
     sides = raw.shape if isinstance(raw.shape, list) else []
-    if len(sides) != 3 or any(type(side) is not int or side < 1 for side in sides):
+    if len(sides) != 3 or any(type(side) is not int or not 1 <= side <= _LARGEST for side in sides):
         message = (
             f"{where}: shape {written(raw.shape)} must be three whole numbers above 0, like [4096, 4096, 4096]"
         )

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 
 from bench.errors import InvalidRequest, SpecError
-from bench.published.source import ByFile, Source, convert, did_you_mean, named_source, parse_toml, read_text
+from bench.published.source import (
+    ByFile,
+    Source,
+    convert,
+    did_you_mean,
+    named_source,
+    parse_toml,
+    read_sources,
+    read_text,
+)
 from bench.units import DTYPES, STORED_BYTES
 
 Part = Literal["attention", "dense", "experts", "head"]
@@ -157,7 +166,7 @@ def _model_in(text: str, path: Path) -> Model:
         message = f"{path}: id {raw.id!r} does not match the file name; the file must be named after its model"
         raise SpecError(message)
     _check_texts(raw, path)
-    sources = {name: convert(table, Source, f"{path}: [sources.{name}]") for name, table in raw.sources.items()}
+    sources = read_sources(raw.sources, path)
     named_source(raw.source, sources, f"{path}: source")
     _check_dtype(raw.weights, f"{path}: weights")
     embedding = convert(raw.embedding, _RawEmbedding, f"{path}: [embedding]")
@@ -222,7 +231,7 @@ def _matmul(one: _RawMatmul, raw: _RawModel, sources: Mapping[str, Source], wher
 
 def _check_texts(raw: _RawModel, path: Path) -> None:
     for name in (raw.id, *raw.also):
-        if not re.fullmatch(r"[a-z0-9.-]+", name):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
             message = f"{path}: {name!r} must be lower-case letters, digits, '-' and '.', as people will type it"
             raise SpecError(message)
     if not raw.name.strip():

@@ -13,9 +13,10 @@ import msgspec
 
 from bench.errors import InvalidRequest, SpecError
 from bench.published.conditions import Condition, MetBy, NamedChip, is_part_of, positive, read_condition, walk
-from bench.published.source import convert, did_you_mean, read_text, read_toml
+from bench.published.source import check_day, check_url, convert, did_you_mean, read_text, read_toml
 
 RuleGrade = Literal["published", "reported", "bill"]
+_PRINTED_WITHIN: Final = 31  # days: letters become known, and filed rules are printed, after they take effect
 Effect = Literal["licence", "exception", "case-by-case", "denial", "tariff", "quota", "presumption", "none"]
 
 
@@ -161,6 +162,7 @@ def read_rule(path: Path) -> Rule:
     outcomes = tuple(
         _outcome(table, raw.effect, f"{where}: outcomes[{index}]") for index, table in enumerate(raw.outcomes)
     )
+    check_url(raw.url, where)
     _check_dates(raw, outcomes, where)
     return Rule(
         **{name: getattr(raw, name) for name in _AS_WRITTEN},
@@ -193,19 +195,43 @@ def _check_dates(raw: _RawRule, outcomes: Sequence[Outcome], where: str) -> None
     if raw.effective is None and raw.grade != "bill":
         message = f'{where}: effective is missing; only a grade = "bill" never came into force'
         raise SpecError(message)
-    _check_order(raw.effective, raw.until, where)
-    if raw.compliance and raw.effective and raw.compliance < raw.effective:
-        message = f"{where}: compliance {raw.compliance} is before effective {raw.effective}; correct one of them"
-        raise SpecError(message)
+    _check_own_dates(raw, where)
     by_name: dict[str, list[Outcome]] = {}
     for index, outcome in enumerate(outcomes):
-        _check_order(outcome.since, outcome.until, f"{where}: outcomes[{index}]", first="since")
+        _check_paragraph(raw, outcome, f"{where}: outcomes[{index}]")
         by_name.setdefault(outcome.name, []).append(outcome)
     for name, same in by_name.items():
         for one, other in pairwise(sorted(same, key=lambda outcome: outcome.since or date.min)):
             if (one.until or date.max) >= (other.since or date.min):
                 message = f"{where}: outcomes {name!r} overlap in time; end the one before the other begins"
                 raise SpecError(message)
+
+
+def _check_own_dates(raw: _RawRule, where: str) -> None:
+    """Raise SpecError if the rule's dates are not in order; some rules are printed days after they took effect."""
+    for field in ("published", "effective", "compliance", "until"):
+        check_day(getattr(raw, field), f"{where}: {field}")
+    _check_order(raw.effective, raw.until, where)
+    _check_order(raw.published, raw.until, where, first="published")
+    if raw.compliance and raw.effective and raw.compliance < raw.effective:
+        message = f"{where}: compliance {raw.compliance} is before effective {raw.effective}; correct one of them"
+        raise SpecError(message)
+    if raw.published and raw.effective and (raw.published - raw.effective).days > _PRINTED_WITHIN:
+        message = f"{where}: published {raw.published} is long after effective {raw.effective}; correct them"
+        raise SpecError(message)
+
+
+def _check_paragraph(raw: _RawRule, outcome: Outcome, where: str) -> None:
+    """Raise SpecError if a paragraph's dates are not in order, or not within those of the rule."""
+    for field, day in (("since", outcome.since), ("until", outcome.until)):
+        check_day(day, f"{where}: {field}")
+    _check_order(outcome.since, outcome.until, where, first="since")
+    if outcome.since and raw.effective and outcome.since < raw.effective:
+        message = f"{where}: since {outcome.since} is before effective {raw.effective}; correct one of them"
+        raise SpecError(message)
+    if outcome.until and raw.until and outcome.until > raw.until:
+        message = f"{where}: until {outcome.until} is after that of the rule, {raw.until}; correct one of them"
+        raise SpecError(message)
 
 
 def _check_order(since: date | None, until: date | None, where: str, *, first: str = "effective") -> None:

@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin
@@ -28,6 +28,8 @@ _READ: Final = (
 )
 # A number in a file, in whatever unit, lies between these; beyond is a slip of the pen.
 SMALLEST, LARGEST = 1e-18, 1e18
+_FIRST_YEAR, _LAST_YEAR = 1950, 2199
+_MOST_SHOWN: Final = 60  # characters of a text that is wrong
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
 _T = TypeVar("_T", bound=msgspec.Struct)
 _Read = TypeVar("_Read")
@@ -44,6 +46,34 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     grade: Grade
     url: str | None = None
     seen: Seen | None = None
+
+
+def read_sources(tables: Mapping[str, Any], path: Path) -> dict[str, Source]:
+    """Return the sources of a file by name; raise SpecError for one without a title or with a wrong url."""
+    found = {}
+    for name, table in tables.items():
+        where = f"{path}: [sources.{name}]"
+        source = convert(table, Source, where)
+        if not source.title.strip():
+            message = f"{where}: title is empty; say what was published"
+            raise SpecError(message)
+        check_url(source.url, where)
+        found[name] = source
+    return found
+
+
+def check_url(url: str | None, where: str) -> None:
+    """Raise SpecError naming `where` if there is a `url` that is no address of a web page."""
+    if url is not None and not re.fullmatch(r"https?://[\w.-]+(:\d+)?([/?#]\S*)?", url):
+        message = f"{where}: url {written(url)} must be an address such as https://example.org/page"
+        raise SpecError(message)
+
+
+def check_day(day: date | None, where: str) -> None:
+    """Raise SpecError naming `where` for a day that is long before the first chip, or far in the future."""
+    if day is not None and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        message = f"{where} {day} must lie between the years {_FIRST_YEAR} and {_LAST_YEAR}; correct it"
+        raise SpecError(message)
 
 
 def shipped_specs() -> Path:
@@ -94,7 +124,13 @@ def parse_toml(text: str, path: Path) -> dict[str, Any]:
     """Return TOML's content, numbers with a point as exact Decimals; `path` is where it stands."""
     try:
         return tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
+    except DecimalException as error:
+        message = f"{path}: not valid TOML: a number has an exponent that nothing can have"
+        raise SpecError(message) from error
+    except RecursionError as error:
+        message = f"{path}: not valid TOML: too many tables or lists inside each other"
+        raise SpecError(message) from error
+    except ValueError as error:  # not TOML, or a number of thousands of digits
         message = f"{path}: not valid TOML: {one_line(error)}"
         raise SpecError(message) from error
 
@@ -178,7 +214,8 @@ def named_source(name: str, sources: Mapping[str, Source], where: str) -> Source
 
 def written(value: object) -> str:
     """Return `value` much as the TOML file has it: numbers and dates bare, texts in quotes."""
-    return str(value) if isinstance(value, Decimal | date) else repr(value)
+    text = str(value) if isinstance(value, Decimal | date) else repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 def did_you_mean(word: str, known: Iterable[str], *, otherwise: str | None = None) -> str:

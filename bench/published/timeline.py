@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from bench.errors import SpecError
-from bench.published.source import Source, convert, named_source, read_toml
+from bench.published.source import Source, check_day, convert, named_source, read_sources, read_toml
 
 
 class Event(NamedTuple):
@@ -44,7 +44,7 @@ def read_timeline(folders: Sequence[Path]) -> tuple[Event, ...]:
         return ()
     path = paths[-1]
     raw = convert(read_toml(path), _RawTimeline, str(path))
-    sources = {name: convert(table, Source, f"{path}: [sources.{name}]") for name, table in raw.sources.items()}
+    sources = read_sources(raw.sources, path)
     events = [_event(table, sources, f"{path}: events[{index}]") for index, table in enumerate(raw.events)]
     return tuple(sorted(events, key=lambda event: event.first))
 
@@ -62,7 +62,9 @@ def _first_day(when: str, where: str) -> date:
     text = f"{year}-{3 * int(part[1]) - 2:02}" if part in ("Q1", "Q2", "Q3", "Q4") else when
     try:
         if re.fullmatch(r"\d{4}-\d\d(-\d\d)?", text, re.ASCII):
-            return date.fromisoformat(text if text.count("-") > 1 else f"{text}-01")
+            day = date.fromisoformat(text if text.count("-") > 1 else f"{text}-01")
+            check_day(day, f"{where}: when")
+            return day
     except ValueError:
         pass
     message = f"{where}: when {when!r} must be like '2025-04-09', '2025-01' or '2024-Q2'"
