@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from bench.workloads.base import Cell, L2Mode
+from bench.workloads.base import Cell, L2Mode, NotNegative
 
 Origin = Literal["measured", "replayed", "simulated"]
 
@@ -53,13 +53,13 @@ class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key: str | None = None
     host: str | None = None
     pci_device_id: str | None = None
-    sm_count: int | None = None
-    memory_bytes: int | None = None
+    sm_count: NotNegative | None = None
+    memory_bytes: NotNegative | None = None
     compute_capability: str | None = None
-    l2_bytes: int | None = None
+    l2_bytes: NotNegative | None = None
     mig: bool = False
     identified_by: str | None = None
-    index: int | None = None
+    index: NotNegative | None = None
     host_key: str | None = None
 
 

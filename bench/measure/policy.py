@@ -1,11 +1,12 @@
 """How long to warm up, how much to sample and when it is enough; recorded with every run."""
 
 import math
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from bench.stats import MIN_SAMPLES
+from bench.workloads.base import NotNegative
 
 BURST: Final = "burst"
 SUSTAINED: Final = "sustained"
@@ -20,6 +21,12 @@ _LEAST_CAP_S: Final = 0.8  # room for six blocks and a little more
 # A rate that takes turns between two speeds shows both only to who looks for longer than it stays with one.
 _LEAST_S: Final = 3.0
 _LEAST_SHARE: Final = 1 / 3  # of the cap
+
+
+# Bounds of what is read of a record.
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+LongerThanZero = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1e3)]
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,24 +47,24 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     are flat over `settled_window_s`, at most `settle_most_s`, so that the power limit has done its work.
     """
 
-    seed: int = 20250409
-    block_s: float = 0.1
-    target: float = 0.005
-    least_s: float = 0.0
-    cap_s: float = 9.0
-    flat: float = 0.003
-    warm_up_least_s: float = 0.5
-    warm_up_most_s: float = 3.0
-    cold_warm_up_most_s: float = 10.0
-    search_passes: int = 3
-    search_block_s: float = 0.005
-    finalists: int = 3
-    final_rounds: int = 5
-    search_most_s: float = 3.0
-    overhead_s: float = 0.0
-    rest_s: float = 2.0
-    settled_window_s: float = 5.0
-    settle_most_s: float = 60.0
+    seed: NotNegative = 20250409
+    block_s: LongerThanZero = 0.1
+    target: Share = 0.005
+    least_s: Seconds = 0.0
+    cap_s: Seconds = 9.0
+    flat: Share = 0.003
+    warm_up_least_s: Seconds = 0.5
+    warm_up_most_s: Seconds = 3.0
+    cold_warm_up_most_s: Seconds = 10.0
+    search_passes: NotNegative = 3
+    search_block_s: LongerThanZero = 0.005
+    finalists: NotNegative = 3
+    final_rounds: NotNegative = 5
+    search_most_s: Seconds = 3.0
+    overhead_s: Seconds = 0.0
+    rest_s: Seconds = 2.0
+    settled_window_s: Seconds = 5.0
+    settle_most_s: Seconds = 60.0
 
     def longest_s(self, regime: str | None, *, cold: bool) -> float:
         """Return about the most seconds that one cell takes, if a call is short against a block."""

@@ -14,10 +14,11 @@ from bench.devices.base import Caveat, Check, Device, Environment, Origin, Telem
 from bench.errors import RecordError, one_line
 from bench.measure.condensing import MOST, Condenser
 from bench.measure.measurement import Measurement, Samples, Stop
-from bench.measure.policy import Policy, sustained_s
+from bench.measure.policy import Policy, Seconds
+from bench.records import checks
 from bench.stats import Summary, summarise
 from bench.version import VERSION, is_later
-from bench.workloads.base import Cell, Plan
+from bench.workloads.base import Cell, NotNegative, Plan, Positive
 
 # 1 (0.1.0): the first.
 # 2 (0.2.0): `samples` lines; a measurement's search and telemetry, power and temperature of its samples; what a
@@ -36,8 +37,8 @@ _COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}
 class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which of several fresh processes of one `run` this was: `index` (from 0) `of` them, in `group`."""
 
-    index: int
-    of: int
+    index: NotNegative
+    of: Positive
     group: str
 
 
@@ -48,9 +49,9 @@ class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     fleet: str
-    index: int
-    of: int
-    at_once: int = 1
+    index: NotNegative
+    of: Positive
+    at_once: Positive = 1
 
 
 class Header(
@@ -118,8 +119,8 @@ class Footer(
     """The last line of a complete record; `seconds` of wall time, of the last process if it was resumed."""
 
     ended: str
-    measurements: int
-    seconds: float
+    measurements: NotNegative
+    seconds: Seconds
 
 
 class Chunk(
@@ -196,17 +197,22 @@ def encode_line(line: Line) -> bytes:
 
 
 def reduce(measurement: Measurement) -> Reading:
-    """Return the measurement's summary, computed from its samples, without the samples."""
+    """Return the measurement's summary, computed from its samples, without the samples.
+
+    A rate beyond every device did not pass, whatever its check says of the product.
+    """
     samples = measurement.samples
     values, cycles, clocks = samples.seconds_per_call, samples.cycles_per_call, samples.sm_clock_hz
+    summary = summarise(values) if values else None
+    beyond = checks.beyond_any_device(measurement.cell, summary.median) if summary else None
     return Reading(
         cell=measurement.cell,
-        summary=summarise(values) if values else None,
+        summary=summary,
         stop=measurement.stop,
         check=measurement.check,
         warnings=measurement.warnings,
-        failure=measurement.failure,
-        passed=measurement.passed,
+        failure=measurement.failure or beyond,
+        passed=measurement.passed and beyond is None,
         cycles_per_call=median(cycles) if cycles else None,
         sm_clock_hz=median(clocks) if clocks else None,
         algorithm=measurement.algorithm,
@@ -240,17 +246,14 @@ def read_header(path: Path) -> Header:
     header = decode_line(path, 1, first)
     if not isinstance(header, Header):
         raise _damaged(path, "line 1 is no header")
-    check_regimes(path, header)
+    check_header(path, header)
     return header
 
 
-def check_regimes(path: Path, header: Header) -> None:
-    """Raise RecordError for a cell whose regime is none."""
-    for cell in header.plan.cells:
-        try:
-            sustained_s(cell.regime)
-        except ValueError as error:
-            raise _damaged(path, f"line 1: regime {cell.regime!r} of {cell.dtype_name}: {error}") from error
+def check_header(path: Path, header: Header) -> None:
+    """Raise RecordError for a header that says what cannot be: a time that never was, a cell that is none."""
+    places = {"process": header.process, "member": header.member}
+    _refuse(path, 1, checks.wrong_header((header.started, header.replayed_from), places, header.plan.cells))
 
 
 def read_lines(path: Path, *, most: int | None = MOST) -> Lines:
@@ -308,9 +311,11 @@ class Assembly:
             case Measurement():
                 return self._measured(number, line)
             case Resumed():
+                _refuse(self._path, number, checks.wrong_time("at", line.at))
                 self.resumed += 1
                 self._begun.clear()
             case Footer():
+                _refuse(self._path, number, checks.wrong_time("ended", line.ended))
                 _check_complete(self._path, number, line, len(self.done), len(self._planned))
                 self.footer = line
             case Header():
@@ -356,9 +361,15 @@ def _check_measurement(path: Path, number: int, measurement: Measurement) -> Non
         if not len(warm_up.seconds_per_call) == len(warm_up.calls) == len(clocks):
             raise _damaged(path, f"line {number}: the columns of the warm-up differ in length")
         _check_column(path, number, "seconds_per_call", warm_up.seconds_per_call)
+    _refuse(path, number, checks.wrong_counts(measurement))
     count = len(samples.seconds_per_call)
     if (measurement.stop == "failed") == bool(count):
         raise _damaged(path, f"line {number}: stop is {measurement.stop}, with {count} samples")
+
+
+def _refuse(path: Path, number: int, wrong: str | None) -> None:
+    if wrong is not None:
+        raise _damaged(path, f"line {number}: {wrong}")
 
 
 def _check_complete(path: Path, number: int, footer: Footer, found: int, planned: int) -> None:

@@ -46,7 +46,7 @@ def document(records: Sequence[Lines]) -> dict[str, Any]:
 
 def failed(records: Sequence[Lines]) -> int:
     """Return how many cells were measured but did not pass, and so are in no document."""
-    return sum(not one.passed for record in records for one in record.measurements)
+    return sum(not reduce(one).passed for record in records for one in record.measurements)
 
 
 def statistics_of(seconds: Sequence[float]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _beyond(ordered: Sequence[float], low: float, high: float) -> int:
 
 
 def _benchmarks(records: Sequence[Lines]) -> list[dict[str, Any]]:
-    passed = [(record.header, one) for record in records for one in record.measurements if one.passed]
+    passed = [(record.header, one) for record in records for one in record.measurements if reduce(one).passed]
     params = _params([(header, one.cell) for header, one in passed])
     return [_benchmark(header, one, param) for (header, one), param in zip(passed, params, strict=True)]
 

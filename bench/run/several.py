@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from bench.errors import BackendUnavailable, ChipbenchError, InvalidRequest, RecordError, one_line
-from bench.records.record import SCHEMA, Header, Member, Process, check_regimes
+from bench.records.record import SCHEMA, Header, Member, Process, check_header
 from bench.records.store import lock_notes, now, record_path
 from bench.run.engine import Answered, Ended, Engine, LeftOut
 from bench.run.member import Answer, Failed, Job, Look, Resolve, Resolved, Seen, answer_of, encoded
@@ -144,7 +144,7 @@ def _unbelievable(seen: Seen, request: Request) -> str | None:
 def _unsound(header: Header) -> str | None:
     """Return why a header could not be read again, or its record would lie elsewhere; None if all is well."""
     try:
-        check_regimes(Path(header.id), header)
+        check_header(Path(header.id), header)
         record_path(Path(), header)
     except RecordError as error:
         return f"no record can be made of what it says: {one_line(error)}"

@@ -21,12 +21,17 @@ LINK: Final = ("nvlink",)  # published as the total of both ways
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
 
 
+# Bounds of what is read of a record; more than the largest is in no memory, and no float counts it exactly.
+Positive = Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
+
+
 class Shape(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A product of an m×k by a k×n matrix."""
 
-    m: Annotated[int, msgspec.Meta(ge=1)]
-    n: Annotated[int, msgspec.Meta(ge=1)]
-    k: Annotated[int, msgspec.Meta(ge=1)]
+    m: Positive
+    n: Positive
+    k: Positive
 
     def __str__(self) -> str:
         if self.m == self.n == self.k:
@@ -60,7 +65,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     operation: str
-    version: int
+    version: Positive
     input: str | None = None
     compute: str | None = None
     output: str | None = None
@@ -71,8 +76,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     regime: str | None = None
     fast_accumulate: bool | None = None
     load: Load | None = None
-    peer: int | None = None
-    elements: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    peer: NotNegative | None = None
+    elements: Positive | None = None
     ways: Literal[1, 2] | None = None
 
     @property
