@@ -63,6 +63,11 @@ class TestSpecs:
         read: Callable[[Path], object] = {RULE: read_rule, CHIP: read_chip, RATES: read_measurements}[name]
         refusal(lambda: read(path), "url", "must be an address such as https://")
 
+    @pytest.mark.parametrize("name", ["x" * 300, "/etc/passwd", "../h100", "-rf", ""])
+    def test_an_id_that_is_no_name_of_a_file_is_told_as_that(self, tmp_path: Path, name: str) -> None:
+        path = with_text(tmp_path, CHIP, 'id = "h20-96gb"', f'id = "{name}"')
+        refusal(lambda: read_chip(path), str(path), "id ", "must be lower-case letters")
+
     def test_a_source_has_a_title(self, tmp_path: Path) -> None:
         path = with_text(tmp_path, CHIP, 'title = "NVIDIA MIG User Guide, Supported GPUs"', 'title = " "')
         refusal(lambda: read_chip(path), "[sources.nvidia-mig-guide]", "title is empty")

@@ -106,13 +106,13 @@ def read_chip(path: Path) -> Chip:
 def _chip_in(text: str, path: Path) -> Chip:
     """Return the chip in a file's text; a text that was read before is not parsed again."""
     raw = convert(parse_toml(text, path), _RawChip, str(path))
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", raw.id):
+        message = f"{path}: id {raw.id!r} must be lower-case letters, digits, '-' and '.', as people will type it, 100 at most"
+        raise SpecError(message)
     if raw.id != path.stem:
         twin = path.with_name(f"{raw.id}.toml")
         what = f"duplicate id: {twin.name} has it too" if twin.exists() else "the file must be named after its id"
         message = f"{path}: id {raw.id!r} does not match the file name; {what}"
-        raise SpecError(message)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", raw.id):
-        message = f"{path}: id {raw.id!r} must be lower-case letters, digits, '-' and '.', as people will type it"
         raise SpecError(message)
     sources = read_sources(raw.sources, path)
     figures = {
