@@ -107,7 +107,8 @@ def _chip_in(text: str, path: Path) -> Chip:
     """Return the chip in a file's text; a text that was read before is not parsed again."""
     raw = convert(parse_toml(text, path), _RawChip, str(path))
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{0,99}", raw.id):
-        message = f"{path}: id {raw.id!r} must be lower-case letters, digits, '-' and '.', as people will type it, 100 at most"
+        which = "lower-case letters, digits, '-' and '.', as people will type it, 100 at most"
+        message = f"{path}: id {raw.id!r} must be {which}"
         raise SpecError(message)
     if raw.id != path.stem:
         twin = path.with_name(f"{raw.id}.toml")

@@ -2,19 +2,21 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
 from bench.devices.base import Check, OperandData, Spread, Telemetry
-from bench.measure.measurement import Measurement
+from bench.measure.measurement import Measurement, Samples, WarmUp
 from bench.measure.policy import sustained_s
 from bench.measure.search import Search
 from bench.units import MOST, NUMBER_TYPES, format_si
 from bench.workloads.base import Cell
 
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-_LARGEST: Final = 1e18  # no watts, hertz or degrees are beyond
+_MAY_BE_ZERO: Final = ("power_w", "temperature_c")  # sensors lie, and are recorded as they do
+_SMALLEST, _LARGEST = 1e-18, 1e18  # no seconds, cycles, hertz or watts of a call are beyond
+_COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199  # a machine whose clock was never set begins with the first
 
 
@@ -70,17 +72,44 @@ def _wrong_cell(cell: Cell) -> str | None:
     return None
 
 
-def wrong_counts(measurement: Measurement) -> str | None:
-    """Return what is wrong with what was counted beside the samples of a measurement."""
-    warm_up = measurement.warm_up
+def wrong_samples(samples: Samples) -> str | None:
+    """Return what is wrong with columns of samples."""
+    columns = samples.columns()
+    if len({len(column) for column in columns.values()}) > 1:
+        return "the columns of the samples differ in length"
+    return next((text for name, column in columns.items() if (text := _wrong_column(name, column))), None)
+
+
+def _wrong_column(name: str, column: Sequence[float]) -> str | None:
+    least = -_LARGEST if name in _MAY_BE_ZERO else _SMALLEST
+    if not column or (least < min(column) and max(column) < _LARGEST):
+        return None
+    wrong = next(value for value in column if not least < value < _LARGEST)
+    return _COMPLAINTS.get(name, name + " is {}").format(wrong)
+
+
+def wrong_measurement(measurement: Measurement) -> str | None:
+    """Return what is wrong with a measurement, but for its columns of samples."""
     if measurement.calls_per_block < 0:
         return f"calls_per_block is {measurement.calls_per_block}"
-    if warm_up is not None and min(warm_up.calls, default=1) < 1:
-        return f"a block of the warm-up had {min(warm_up.calls)} calls"
-    found = None if measurement.check is None else _wrong_check(measurement.check)
+    found = None if measurement.warm_up is None else _wrong_warm_up(measurement.warm_up)
+    found = found or (None if measurement.check is None else _wrong_check(measurement.check))
     found = found or (None if measurement.search is None else _wrong_search(measurement.search))
     found = found or (None if measurement.telemetry is None else _wrong_telemetry(measurement.telemetry))
-    return found or next((text for data in measurement.data.values() if (text := _wrong_data(data))), None)
+    found = found or next((text for data in measurement.data.values() if (text := _wrong_data(data))), None)
+    count = len(measurement.samples.seconds_per_call)
+    if found is None and (measurement.stop == "failed") == bool(count):
+        return f"stop is {measurement.stop}, with {count} samples"
+    return found
+
+
+def _wrong_warm_up(warm_up: WarmUp) -> str | None:
+    clocks = warm_up.calls if warm_up.sm_clock_hz is None else warm_up.sm_clock_hz
+    if not len(warm_up.seconds_per_call) == len(warm_up.calls) == len(clocks):
+        return "the columns of the warm-up differ in length"
+    if min(warm_up.calls, default=1) < 1:
+        return f"a block of the warm-up had {min(warm_up.calls)} calls"
+    return _wrong_column("seconds_per_call", warm_up.seconds_per_call)
 
 
 def _wrong_check(check: Check) -> str | None:

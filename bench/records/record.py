@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
@@ -29,9 +29,6 @@ from bench.workloads.base import Cell, NotNegative, Plan, Positive
 # Readers refuse fields that they do not know, so every new one takes a new number here and one old file in
 # tests/data/; where a meaning changes, also a function that turns old lines into new ones.
 SCHEMA: Final = 5
-_MAY_BE_ZERO: Final = ("power_w", "temperature_c")  # sensors lie, and are recorded as they do
-_SMALLEST, _LARGEST = 1e-18, 1e18  # no seconds, cycles, hertz or watts of a call are beyond
-_COMPLAINTS: Final = {"seconds_per_call": "a call took {} s"}
 
 
 class Process(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -306,7 +303,7 @@ class Assembly:
         match line:
             case Chunk():
                 self._check_expected(number, line.cell)
-                _check_columns(self._path, number, line.samples)
+                _refuse(self._path, number, checks.wrong_samples(line.samples))
                 self._begun.setdefault(line.cell, Condenser(self._most)).add(line.samples)
             case Measurement():
                 return self._measured(number, line)
@@ -324,11 +321,11 @@ class Assembly:
 
     def _measured(self, number: int, line: Measurement) -> Measurement:
         self._check_expected(number, line.cell)
-        _check_columns(self._path, number, line.samples)
+        _refuse(self._path, number, checks.wrong_samples(line.samples))
         measurement, begun = line, self._begun.pop(line.cell, None)
         if begun is not None or len(line.samples.seconds_per_call) >= MOST:
             measurement = (begun or Condenser(self._most)).whole(line)
-        _check_measurement(self._path, number, measurement)
+        _refuse(self._path, number, checks.wrong_measurement(measurement))
         self.done.add(line.cell)
         return measurement
 
@@ -337,34 +334,6 @@ class Assembly:
             raise _damaged(self._path, f"line {number}: the cell is not in the plan: {cell.key}")
         if cell in self.done:
             raise _damaged(self._path, f"line {number}: the cell was measured before: {cell.key}")
-
-
-def _check_columns(path: Path, number: int, samples: Samples) -> None:
-    columns = samples.columns()
-    if len({len(column) for column in columns.values()}) > 1:
-        raise _damaged(path, f"line {number}: the columns of the samples differ in length")
-    for name, column in columns.items():
-        _check_column(path, number, name, column)
-
-
-def _check_column(path: Path, number: int, name: str, column: Sequence[float]) -> None:
-    least = -_LARGEST if name in _MAY_BE_ZERO else _SMALLEST
-    if column and not (least < min(column) and max(column) < _LARGEST):
-        wrong = next(value for value in column if not least < value < _LARGEST)
-        raise _damaged(path, f"line {number}: {_COMPLAINTS.get(name, name + ' is {}').format(wrong)}")
-
-
-def _check_measurement(path: Path, number: int, measurement: Measurement) -> None:
-    samples, warm_up = measurement.samples, measurement.warm_up
-    if warm_up is not None:
-        clocks = warm_up.calls if warm_up.sm_clock_hz is None else warm_up.sm_clock_hz
-        if not len(warm_up.seconds_per_call) == len(warm_up.calls) == len(clocks):
-            raise _damaged(path, f"line {number}: the columns of the warm-up differ in length")
-        _check_column(path, number, "seconds_per_call", warm_up.seconds_per_call)
-    _refuse(path, number, checks.wrong_counts(measurement))
-    count = len(samples.seconds_per_call)
-    if (measurement.stop == "failed") == bool(count):
-        raise _damaged(path, f"line {number}: stop is {measurement.stop}, with {count} samples")
 
 
 def _refuse(path: Path, number: int, wrong: str | None) -> None:
