@@ -102,6 +102,11 @@ class TestWhatASideOffers:
         assert not states(BIG, msgspec.structs.replace(BIG, library="cupy.matmul"))
         assert states(BIG, BIG)
 
+    def test_what_is_not_told_is_nothing(self) -> None:
+        assert Side("a", "measured", "a GPU", {})[4:] == ((), None, "", *[{}] * 6, ())
+        assert Against(None)[1:] == (None,) * 4
+        assert Comparison((), (), ()).absent == ()
+
 
 class TestRows:
     def test_rows_are_the_cells_of_the_measured_sides_in_the_order_first_seen(self) -> None:
@@ -263,7 +268,7 @@ class TestPeaks:
         found = row.others[0]
         assert found.ratio is not None
         assert found.ratio.value == pytest.approx(PEAK_OF_H20 / PEAK_OF_H100)
-        assert (found.efficiency, found.finding) == (None, None)
+        assert found == Against(published_peak(H20, ("bf16",)), found.ratio)
 
 
 class TestClocks:

@@ -11,10 +11,15 @@ from bench import stats
 from bench.stats import (
     Interval,
     count_outliers,
+    drifts,
+    effective_samples,
     is_bimodal,
     lag1_autocorrelation,
     median_interval,
     median_ranks,
+    outlier_limit,
+    student_t,
+    summarise,
 )
 
 
@@ -85,3 +90,25 @@ def test_a_gap_of_half_the_range_is_not_two_modes_and_one_over_it_is() -> None:
 def test_nine_samples_are_too_few_for_two_modes() -> None:
     assert not is_bimodal([1.0] * 4 + [2.0] * 5)
     assert is_bimodal([1.0] * 5 + [2.0] * 5)
+
+
+@pytest.mark.parametrize(("n", "told"), [(5, False), (6, True), (9, True), (10, False)])
+def test_six_to_nine_that_only_rise_are_a_drift(n: int, *, told: bool) -> None:
+    assert drifts([float(step) for step in range(n)]) is told
+    assert drifts([float(-step) for step in range(n)]) is told
+
+
+def test_what_is_refused_is_said_in_words() -> None:
+    for call, words in (
+        (lambda: summarise([]), "samples must be finite, positive and at least one"),
+        (lambda: student_t(0.5), "Student's t needs a degree of freedom"),
+        (lambda: outlier_limit(4), "of fewer than 5 values none is told to be unlike the others"),
+    ):
+        with pytest.raises(ValueError, match=f"^{words}$"):
+            call()
+
+
+def test_dependence_counts_between_none_and_all() -> None:
+    assert effective_samples(10, -0.5) == 10
+    assert effective_samples(10, 1.5) == 0
+    assert effective_samples(10, 1.0) == 0
