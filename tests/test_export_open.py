@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from fractions import Fraction
+from itertools import product
 from typing import Any, Final
 
 import pytest
 
-from bench.analysis.design import Design, exactly, imagined, unpublished
+from bench.analysis.design import Design, Span, design_of, exactly, imagined, unpublished
 from bench.analysis.evaluation import Answer, Branch, Gap, Leaf, RuleAnswer, World
 from bench.analysis.export_rule import (
     Case,
@@ -16,18 +17,24 @@ from bench.analysis.export_rule import (
     Verdict,
     _deciding,
     _differing,
+    _furthest,
+    _left_open,
     _missing,
     _paragraphs,
+    _reason,
     _telling,
+    _with_what_follows,
     default_day,
     judge,
     outcome_of,
 )
 from bench.analysis.reasons import TOO_MANY
+from bench.published.chips import Catalogue
 from bench.published.conditions import Comparison, Flag, MetBy, NamedChip, Relation, Unsettled
 from bench.published.rules import read_rules
 from bench.published.source import shipped_specs
 
+CATALOGUE: Final = Catalogue([shipped_specs()])
 BOOK: Final = read_rules([shipped_specs()])
 RULE: Final = BOOK.rule("2023-11-3a090")
 DAY: Final = date(2025, 6, 1)
@@ -165,14 +172,75 @@ class TestWhatDecides:
         }
 
     def test_two_choices_that_only_move_together_decide_nothing_alone(self) -> None:
-        cases = [case(None, hbm=False, ends=False), case("a", hbm=True, ends=True)]
-        assert _deciding(cases) == []
+        for other in ("ends", "io", "tpp"):
+            choices: list[dict[str, Any]] = [{"hbm": False, other: 1}, {"hbm": True, other: 2}]
+            assert _deciding([case(None, **choices[0]), case("a", **choices[1])]) == []
 
     @pytest.mark.parametrize("follows", ["io", "io_plus_memory_bandwidth"])
     def test_with_a_reading_of_io_go_the_quantities_that_it_makes(self, follows: str) -> None:
         choices: list[dict[str, Any]] = [{"reading": "x", follows: 1}, {"reading": "y", follows: 2}]
         cases = [case(None, **choices[0]), case("a", **choices[1])]
         assert _deciding(cases) == ["reading"]
+
+
+class TestMargins:
+    def test_how_far_a_number_misses_is_told_unless_the_number_is_open(self) -> None:
+        far = gap("memory_bandwidth", 100)
+        assert _furthest(said(None, nearest=far), OPEN) == far
+        assert _furthest(said(None, nearest=gap("tpp", 2000)), OPEN) is None
+        assert _furthest(said(None), OPEN) is None
+
+    def test_density_moves_with_performance(self) -> None:
+        assert _with_what_follows(["tpp", "hbm"]) == {"tpp", "hbm", "performance_density"}
+        assert _with_what_follows(["io"]) == {"io"}
+        assert _with_what_follows([]) == set()
+
+    def test_open_are_the_questions_with_two_answers_and_the_quantities_without_an_end(self) -> None:
+        cases = [case(None, tpp=tpp, hbm=hbm, ends=False) for tpp in (1, 2) for hbm in (False, True)]
+        design = _design(tpp=Span(Fraction(2000), None, ("fp8",)))
+        found = _left_open(design, cases)
+        assert found.questions == {"hbm"}
+        assert found.bounds["tpp"] == 2000
+        assert "memory_bandwidth" not in found.bounds
+
+
+class TestReasons:
+    LEAVES = tuple(Leaf(Flag("data_centre", wanted=True), met=met) for met in (True, False))
+
+    def told(self, *outcomes: str | None) -> str:
+        cases = [
+            case(one, leaf, hbm=i > 0) for i, (one, leaf) in enumerate(zip(outcomes, self.LEAVES, strict=True))
+        ]
+        return _reason(_design(), cases, _deciding(cases), Open(frozenset({"hbm"}), {}), cases[0])
+
+    def test_what_it_is_at_least_is_told_first(self) -> None:
+        how = "depends on whether it has HBM: if so: {}; if not: {}"
+        assert self.told("a", "b") == "a or b; " + how.format(
+            "met, b: not designed or marketed for data centres", "met, a: designed or marketed for data centres"
+        )
+        assert self.told(None, "b") == how.format(
+            "met, b: not designed or marketed for data centres", "not met, designed or marketed for data centres"
+        )
+        assert self.told("a", "a") == "a: designed or marketed for data centres"
+
+    def decided(self, design: Design, *names: str) -> str:
+        """Return the reason where every one of these choices alone decides."""
+        every = product((False, True), repeat=len(names))
+        choices: list[dict[str, Any]] = [dict(zip(names, one, strict=True)) for one in every]
+        cases = [case("a" if all(one.values()) else None, **one) for one in choices]
+        return _reason(design, cases, _deciding(cases), OPEN, cases[0])
+
+    def test_several_questions_are_told_one_after_another(self) -> None:
+        parts = self.decided(_design(), "hbm", "data_centre").split("; depends on ")
+        assert parts[0].startswith("depends on whether it has HBM: ")
+        assert parts[1].startswith("whether it is designed or marketed for data centres: ")
+
+    def test_beside_figures_that_are_open_questions_are_named_but_that_of_the_ends(self) -> None:
+        design = _design(tpp=Span(Fraction(2000), None, ("fp8",)))
+        assert self.decided(design, "tpp", "ends", "hbm", "data_centre") == (
+            "TPP is at least 2000; not given: FP8; depends on whether it has HBM; "
+            "depends on whether it is designed or marketed for data centres"
+        )
 
 
 class TestParagraphs:
@@ -214,6 +282,20 @@ class TestVerdicts:
         assert judge(_design(), last, BOOK, BOOK.known_until).met is not None
         assert judge(_design(), RULE._replace(effective=None), BOOK, DAY).met is not None
 
+    def test_on_a_day_on_which_no_paragraph_holds_it_is_not_met(self) -> None:
+        empty = RULE._replace(outcomes=())
+        reason = f"no paragraph of it holds on {DAY}"
+        assert judge(_design(), empty, BOOK, DAY) == Verdict(
+            empty,
+            met=False,
+            outcome=None,
+            exception=None,
+            effect="none",
+            reason=reason,
+            margin=None,
+            paragraphs=(),
+        )
+
     def test_too_many_open_figures_are_unknown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("bench.analysis.worlds.worlds.__defaults__", (0,))
         verdict = judge(_design(), RULE, BOOK, DAY)
@@ -232,3 +314,55 @@ class TestVerdicts:
         assert _missing(design, []) == ()
         assert _missing(_design(), ["tpp", "memory_bandwidth"]) == ()
         assert _missing(_design(memory_bandwidth=exactly(Fraction(1))), ["memory_bandwidth"]) == ()
+
+
+H20_BANDWIDTHS: Final = "memory bandwidth 4000 ≥ 1400 GB/s, I/O and memory bandwidth together 5028 ≥ 1700 GB/s"
+FORMATS: Final = ("tf32", "fp16", "bf16", "fp8", "int8")
+# Of a chip by a rule: met, outcome, exception, possible exception, effect, the reason's end, margin, what is open.
+TOLD: Final[Mapping[tuple[str, str], tuple[Any, ...]]] = {
+    ("h100", "2022-10-3a090"): (
+        True, "3A090", None, None, "licence", "I/O 900 ≥ 600 GB/s, TPP 15831.2 ≥ 4800", ("io", 900, 600), (), ()
+    ),  # by the reading of I/O that is nearest to the line
+    ("rtx5000ada", "2022-10-3a090"): (
+        False, None, None, None, "none", "I/O 64 < 600 GB/s and TPP 4192 < 4800", ("io", 64, 600), (), ()
+    ),  # both miss, I/O further
+    ("rtx5000ada", "2023-11-3a090"): (
+        None, None, None, None, None, "TPP 4192 ≥ 1600, performance density 6.89 ≥ 5.92",
+        None, (), ("data_centre",),
+    ),
+    ("rtx5090d", "2023-11-3a090"): (
+        None, None, None, None, None, "TPP is at least 4750; not published: TF32, FP16, BF16, FP8, INT8",
+        ("tpp", 4750, 4800), FORMATS, (),
+    ),
+    ("rtx4090", "2023-11-3a090"): (
+        True, "3A090.a.1", "NAC", None, "licence", "", ("tpp", Fraction(26424, 5), 4800), (), ()
+    ),
+    ("rtx6000ada", "2023-11-3a090"): (
+        True, "3A090.a.1", None, "NAC", "licence", "3A090.a.1: TPP 5824 ≥ 4800", ("tpp", 5824, 4800), (), ()
+    ),
+    ("h20", "2025-04-letter"): (
+        True, "letter", None, None, "licence", f"it names this chip, {H20_BANDWIDTHS}", None, (), ()
+    ),
+    ("h20", "bill-safe-chips"): (
+        None, None, None, None, None, "NVLink and PCIe: met, I/O and memory bandwidth together 5028 ≥ 5000 GB/s",
+        None, (), ("reading",),
+    ),
+    ("h100", "2024-12-hbm"): (
+        False, None, None, None, "none", "not a memory stack sold without a processor", None, (), ()
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "rule_id"), TOLD)
+def test_all_that_a_verdict_tells(name: str, rule_id: str) -> None:
+    rule, chip = BOOK.rule(rule_id), CATALOGUE.resolve(name).chip
+    design = design_of(chip, CATALOGUE.chip(chip.cut_from) if chip.cut_from else None)
+    met, outcome, exception, possible, effect, reason, margin, missing, questions = TOLD[name, rule_id]
+    found = judge(design, rule, BOOK, default_day(rule, BOOK))
+    assert (found.met, found.outcome) == (met, outcome)
+    assert (found.exception, found.possible_exception) == (exception, possible)
+    assert (found.rule, found.effect, found.missing, found.questions) == (rule, effect, missing, questions)
+    assert found.reason.endswith(reason)
+    assert (found.margin and found.margin[:3]) == margin
+    assert outcome_of(design, rule, BOOK, default_day(rule, BOOK)) == (met, outcome)
+    assert [one.name for one in found.paragraphs] == [part.name for part in rule.outcomes]
