@@ -10,6 +10,7 @@ import pytest
 from bench import stats
 from bench.stats import (
     Interval,
+    Robust,
     count_outliers,
     drifts,
     effective_samples,
@@ -18,6 +19,7 @@ from bench.stats import (
     median_interval,
     median_ranks,
     outlier_limit,
+    robust,
     student_t,
     summarise,
 )
@@ -112,3 +114,12 @@ def test_dependence_counts_between_none_and_all() -> None:
     assert effective_samples(10, -0.5) == 10
     assert effective_samples(10, 1.5) == 0
     assert effective_samples(10, 1.0) == 0
+
+
+def test_the_bulk_of_five_has_an_interval_and_of_fewer_none() -> None:
+    """Of two degrees of freedom, 0.4 of each value, t is 4.3027; the median scatters by the root of pi / 2n."""
+    found = robust([5.0, 1.0, 3.0, 2.0, 4.0])
+    assert (found.n, found.median, found.scale) == (5, 3.0, 1.4826)
+    assert found.half_width == pytest.approx(4.3027 * 0.5605 * 1.4826, rel=1e-4)
+    assert found.limit == outlier_limit(5)
+    assert robust([1.0, 4.0, 2.0]) == Robust(3, 2.0, 1.4826, None, None)
