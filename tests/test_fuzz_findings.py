@@ -173,6 +173,7 @@ class TestRecords:
             (0, {"policy": {"seed": -1}}, "policy.seed"),
             (0, {"policy": {"block_s": 0}}, "policy.block_s"),
             (0, {"policy": {"cap_s": -1.0}}, "policy.cap_s"),
+            (0, {"policy": {"final_rounds": 5_000_000}}, "policy.final_rounds"),
             (0, {"device": {"kind": "gpu", "name": "a", "folder": "a", "memory_bytes": -1}}, "memory_bytes"),
             (1, {"calls_per_block": -1}, "calls_per_block is -1"),
             (1, {"data": {"a": {"mean": 0.0, "sd": -1.0, "zero_share": 0.0}}}, "standard deviation of -1"),

@@ -27,6 +27,9 @@ _LEAST_SHARE: Final = 1 / 3  # of the cap
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 LongerThanZero = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1e3)]
+Rounds = Annotated[
+    int, msgspec.Meta(ge=0, le=10_000)
+]  # a replay whose blocks are used up goes through all of them
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,10 +59,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     warm_up_least_s: Seconds = 0.5
     warm_up_most_s: Seconds = 3.0
     cold_warm_up_most_s: Seconds = 10.0
-    search_passes: NotNegative = 3
+    search_passes: Rounds = 3
     search_block_s: LongerThanZero = 0.005
-    finalists: NotNegative = 3
-    final_rounds: NotNegative = 5
+    finalists: Rounds = 3
+    final_rounds: Rounds = 5
     search_most_s: Seconds = 3.0
     overhead_s: Seconds = 0.0
     rest_s: Seconds = 2.0
