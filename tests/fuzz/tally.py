@@ -28,9 +28,9 @@ class Share(NamedTuple):
 PLAN: Final = MappingProxyType(
     {
         **{f"records {part}": Share(6500, one_field=True) for part in range(PARTS)},
-        "records, several fields": Share(2500, one_field=False),
+        "records, several fields": Share(1500, one_field=False),
         "records, bytes": Share(2500, one_field=False),
-        "chips": Share(6500, one_field=True),
+        "chips": Share(4500, one_field=True),
         "rules": Share(4500, one_field=True),
         "models": Share(2500, one_field=True),
         "published": Share(5000, one_field=True),
@@ -40,7 +40,7 @@ PLAN: Final = MappingProxyType(
         **{f"commands {part}": Share(400, one_field=True) for part in range(PARTS)},
         "rates": Share(150, one_field=False),
         "specs in commands": Share(160, one_field=True),
-        "arguments": Share(1200, one_field=False),
+        "arguments": Share(800, one_field=False),
         "pytest-benchmark": Share(1200, one_field=True),
     }
 )
