@@ -84,6 +84,7 @@ class TestSpecs:
                 ("until", "before effective"),
             ),
             ("[[outcomes]]", "[[outcomes]]\nsince = 2020-01-01", ("since 2020-01-01 is before effective",)),
+            ("[[outcomes]]", "[[outcomes]]\nuntil = 2020-01-01", ("until 2020-01-01 is before effective",)),
         ],
     )
     def test_the_dates_of_a_rule_are_in_order(

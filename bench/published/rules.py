@@ -226,6 +226,8 @@ def _check_paragraph(raw: _RawRule, outcome: Outcome, where: str) -> None:
     for field, day in (("since", outcome.since), ("until", outcome.until)):
         check_day(day, f"{where}: {field}")
     _check_order(outcome.since, outcome.until, where, first="since")
+    _check_order(raw.effective, outcome.until, where)
+    _check_order(outcome.since, raw.until, where, first="since")
     if outcome.since and raw.effective and outcome.since < raw.effective:
         message = f"{where}: since {outcome.since} is before effective {raw.effective}; correct one of them"
         raise SpecError(message)

@@ -11,6 +11,9 @@ _DEEP: Final = 300  # containers inside each other: far more than any file has, 
 _LONG: Final = 20_000
 
 
+_TABLES: Final = ("sources", "figures", "aliases")  # whose entries are all of one kind, under any name
+
+
 class Raw(NamedTuple):
     """A value as it is to stand in the file, whatever that is."""
 
@@ -23,6 +26,13 @@ class Change(NamedTuple):
     path: Steps
     how: str
     value: Any = None
+    near: bool = False
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """Which field it is, in whatever entry of a list or table, and whether the new value is near the old."""
+        named = ("*" if number == 1 and self.path[0] in _TABLES else step for number, step in enumerate(self.path))
+        return (*("#" if isinstance(step, int) else step for step in named), self.near)
 
 
 def _nested(depth: int) -> list[Any]:
@@ -109,7 +119,8 @@ def changes(tree: Any, own: Sequence[Any]) -> list[Change]:  # noqa: ANN401 - as
     found = []
     for path in paths(tree):
         value = at_path(tree, path)
-        found += [Change(path, "set", other) for other in (*NUMBERS, *TEXTS, *OTHERS, *own, *_near(value))]
+        found += [Change(path, "set", other) for other in (*NUMBERS, *TEXTS, *OTHERS, *own)]
+        found += [Change(path, "set", other, near=True) for other in _near(value)]
         found.append(Change(path, "removed"))
         if isinstance(path[-1], str):
             found += [

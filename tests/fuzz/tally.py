@@ -3,8 +3,9 @@
 import faulthandler
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, cycle, islice, zip_longest
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeVar
 
@@ -77,8 +78,11 @@ def tallied(name: str) -> Iterator[Tally]:
     assert 0 < tally.accepted < tally.inputs, f"{name}: {tally.accepted} of {tally.inputs} accepted"
 
 
-def some(name: str, found: Sequence[_T]) -> list[_T]:
-    """Return as many of what was found as the part tries, the same in every run of one seed."""
+def some(name: str, found: Sequence[_T], kind: Callable[[_T], Hashable]) -> list[_T]:
+    """Return as many of what was found as the part tries, of every kind alike; of one seed always the same."""
     chance = random.Random(f"{SEED} {name}")
-    count = wanted(name)
-    return chance.sample(found, count) if count <= len(found) else chance.choices(found, k=count)
+    kinds: dict[Hashable, list[_T]] = {}
+    for one in chance.sample(found, len(found)):
+        kinds.setdefault(kind(one), []).append(one)
+    in_turn = chain.from_iterable(zip_longest(*kinds.values()))
+    return [*islice(cycle(one for one in in_turn if one is not None), wanted(name))]
