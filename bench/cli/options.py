@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from bench.cli.main import talk, verbose_option
-from bench.errors import CannotWrite
+from bench.errors import CannotWrite, shortened
 
 if TYPE_CHECKING:
     from bench.published.chips import Catalogue, Chip
@@ -176,4 +176,4 @@ def encoded(text: str) -> bytes:
 
 def say(text: str) -> None:
     """Print one line of talk on stderr; what would steer a terminal is shown as �."""
-    talk("".join(mark if mark.isprintable() else "�" for mark in text))
+    talk("".join(mark if mark.isprintable() else "�" for mark in shortened(text)))
