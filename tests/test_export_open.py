@@ -340,6 +340,10 @@ TOLD: Final[Mapping[tuple[str, str], tuple[Any, ...]]] = {
     ("rtx6000ada", "2023-11-3a090"): (
         True, "3A090.a.1", None, "NAC", "licence", "3A090.a.1: TPP 5824 ≥ 4800", ("tpp", 5824, 4800), (), ()
     ),
+    ("b30a", "2023-11-3a090"): (
+        True, "3A090.a.1", None, None, "licence", "designed or marketed for data centres, TPP 30000 ≥ 4800",
+        ("tpp", 30000, 4800), (), (),
+    ),  # at least so much is published, and more would change nothing
     ("h20", "2025-04-letter"): (
         True, "letter", None, None, "licence", f"it names this chip, {H20_BANDWIDTHS}", None, (), ()
     ),
