@@ -107,6 +107,10 @@ class TestBySimulation:
         beyond = scales_away(samples("normal", 200_000, n)) > outlier_limit(n)
         assert beyond.mean() == pytest.approx(0.01, abs=0.0012)  # 5 standard errors, and the table's own
 
+    def test_of_five_where_a_limit_matters_least_it_is_known_closely_all_the_same(self) -> None:
+        beyond = scales_away(samples("normal", 1_000_000, 5)) > outlier_limit(5)
+        assert beyond.mean() == pytest.approx(0.01, abs=0.0005)  # 5 standard errors; one scale moves it by 0.001
+
     @pytest.mark.parametrize("n", [33, 64, 256, 1000])
     def test_beyond_the_table_at_most_one_in_a_hundred_has(self, n: int) -> None:
         beyond = scales_away(samples("normal", 8_000_000 // n, n)) > outlier_limit(n)

@@ -7,7 +7,7 @@ mutations are taken here without the runner, so that those are mutated too.
 import importlib
 import sys
 from collections.abc import Iterator
-from itertools import zip_longest
+from itertools import takewhile
 from pathlib import Path
 from subprocess import run
 from typing import Final, NamedTuple
@@ -62,13 +62,8 @@ def _place(function: object) -> str:
 def _change(before: str, after: str) -> str:
     """Return what differs, whole lines, in one line."""
     old, new = ([line.strip() for line in text.splitlines()] for text in (before, after))
-    first = next(i for i, pair in enumerate(zip_longest(old, new)) if pair[0] != pair[1])
-    shared = next(
-        i
-        for i, pair in enumerate(
-            zip_longest([*reversed(old[first + 1 :]), None], [*reversed(new[first + 1 :]), ""])
-        )
-        if pair[0] != pair[1]
-    )
+    first = next(i for i, (one, other) in enumerate(zip(old, new, strict=False)) if one != other)
+    alike = zip(reversed(old[first + 1 :]), reversed(new[first + 1 :]), strict=False)
+    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], alike)))
     removed, added = (" ".join(lines[first : len(lines) - shared]) for lines in (old, new))
     return f"{removed} → {added}"
