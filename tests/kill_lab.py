@@ -20,6 +20,7 @@ from bench.workloads.base import Cell
 from tests.support import CELLS, PASSED, MeasuringBackend, script
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+INTERRUPTED: Final = 128 + signal.SIGINT
 _LONGEST_S: Final = 60.0  # no command may take so long: it hangs
 
 
@@ -100,7 +101,11 @@ def _serve() -> None:
         if child == 0:
             if job["at"] is not None:
                 _strike_at(job["at"], job["number"])
-            _work(job["args"], job["out"], job["err"])
+            code = INTERRUPTED  # before the command begins, or when it is over
+            try:
+                code = _code_of(job["args"], job["out"], job["err"])
+            finally:
+                os._exit(code)
         if job["after"] is not None:
             time.sleep(job["after"])
             os.kill(child, job["number"])
@@ -116,22 +121,19 @@ def _ended(child: int) -> int:
     return code
 
 
-def _work(args: Sequence[str], out: str, err: str) -> None:
-    """Be the command, in the child; never returns."""
+def _code_of(args: Sequence[str], out: str, err: str) -> int:
+    """Be the command, in the child, and return what it exits with."""
     from bench.cli.main import main  # noqa: PLC0415 - the server has imported it before
 
-    code = 1
+    for path, descriptor in ((out, 1), (err, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
     try:
-        for path, descriptor in ((out, 1), (err, 2)):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), descriptor)
         main(list(args), prog_name="chipbench")
     except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except KeyboardInterrupt:  # before the command began, or when it was over
-        code = 128 + signal.SIGINT
-    finally:
         sys.stdout.flush()
-        os._exit(code)
+        if isinstance(end.code, int):
+            return end.code
+    return 1
 
 
 def _strike_at(step: int, number: int) -> None:

@@ -19,6 +19,7 @@ _PLANS: Final = (("--sustained", "25", *_CELLS), ("--quick", *_CELLS))  # with l
 _FEW: Final = ("--sustained", "15", "--dtype", "fp32", "--size", "64", "--size", "96")
 _STRUCK_AGAIN: Final = 0.9  # of the resumed runs
 _START_S: Final = 0.01  # until there is something to strike
+_LAST: Final = 0.3  # of the whole time: to finish a record whose cells are nearly all there, and to print
 # What a process may end with that got the signal: before the command took it over, or when it was over, the
 # system's own way.
 _ENDS: Final = {
@@ -71,7 +72,7 @@ class Chain:
         """Return the record when it is complete; `struck` counts signals that met a process which had written."""
         command, strike = _begin(self._results, plan), True
         while True:
-            left = 1 - len(self._done) / len(truth.measurements)
+            left = max(_LAST, 1 - len(self._done) / len(truth.measurements))
             after = self._chance.uniform(_START_S, _START_S + left * truth.seconds) if strike else None
             end = self._server.run(command, after=after, number=self._number)
             path = self._check(end, truth, met=strike)

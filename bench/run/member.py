@@ -265,8 +265,11 @@ def main() -> None:
     threading.Thread(target=_until_the_input_ends, args=(over,), daemon=True).start()
 
     def emit(line: bytes) -> None:
-        answers.write(line)
-        answers.flush()
+        try:
+            answers.write(line)
+            answers.flush()
+        except BrokenPipeError:  # who asked is gone, so nobody is told anything any more
+            os._exit(1)
 
     work(job, emit)
     over.set()
