@@ -13,13 +13,14 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from types import FrameType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ PROCESSES: Final = 2
 SECONDS: Final = 20  # of processor time, three times what the slowest tests take; a mutant that needs more hangs
 BYTES: Final = 8 << 30
 PYTEST: Final = ("-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "no:unraisableexception", "--assert=plain")
+TEMPORARY: Final = "PYTEST_DEBUG_TEMPROOT"  # pytest makes its folders there
 OURS: Final = ("bench", "tests", "conftest")
 FOUND: Final = ("killed", "timeout")
 BROKEN: Final = 70  # any that pytest does not use
@@ -43,7 +45,7 @@ def outcomes(root: Path, mutants: Sequence[Mutant], tests: Sequence[str], log: P
     os.chdir(root)
     paths = [f"tests/test_{name}.py" for name in tests]
     with TemporaryDirectory() as folder:
-        os.environ["PYTEST_DEBUG_TEMPROOT"] = folder
+        os.environ[TEMPORARY] = folder
         quick = _Quick(root, mutants[0].file, [one for one in mutants if one.place != ELSEWHERE], Path(folder))
         with _silent(log):
             code = BROKEN
@@ -78,6 +80,7 @@ class _Forks:
             if len(self._running) == PROCESSES:
                 self._wait()
             if (pid := os.fork()) == 0:
+                os.environ[TEMPORARY] = mkdtemp(dir=os.environ[TEMPORARY])  # no two forks in one folder
                 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
                 resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
                 resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
@@ -218,7 +221,12 @@ def _afresh(root: Path, mutants: Sequence[Mutant], paths: Sequence[str], log: Pa
             del sys.modules[name]
         sys.meta_path.insert(0, _Changed(root, mutant))
         with _silent(log):
-            code = pytest.main([*PYTEST, *paths])
+            try:
+                code = pytest.main([*PYTEST, *paths])
+            except Exception:
+                traceback.print_exc()
+                sys.stderr.flush()
+                raise
     finally:
         os._exit(code)
 
