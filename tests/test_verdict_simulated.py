@@ -176,7 +176,7 @@ class TestGrid:
     @pytest.mark.parametrize("policy", POLICIES)
     @pytest.mark.parametrize("sd", [0.001, 0.01])
     def test_equal(self, sd: float, policy: str) -> None:
-        are_told_equal(verdicts(normal(sd), policy, 600))
+        are_told_equal(verdicts(normal(sd), policy, 300))
 
     @pytest.mark.parametrize("policy", POLICIES)
     @pytest.mark.parametrize("sd", [0.001, 0.01])
@@ -188,11 +188,11 @@ class TestGrid:
 
     @pytest.mark.parametrize(("policy", "sd"), SHOWN)
     def test_slower(self, policy: str, sd: float) -> None:
-        is_caught(verdicts(normal(sd), policy, 800, slower=SLOWER))
+        is_caught(verdicts(normal(sd), policy, 400, slower=SLOWER))
 
     @pytest.mark.parametrize("policy", LIMITS)
     def test_slower_by_few_noisy_blocks(self, policy: str) -> None:
-        is_caught(verdicts(normal(0.01), policy, 800, slower=SLOWER), LIMITS[policy])
+        is_caught(verdicts(normal(0.01), policy, 400, slower=SLOWER), LIMITS[policy])
 
     @pytest.mark.parametrize("policy", POLICIES)
     @pytest.mark.parametrize("sd", [0.001, 0.01])
@@ -201,7 +201,7 @@ class TestGrid:
 
     @pytest.mark.parametrize("sd", [0.001, 0.01])
     def test_hardly_the_same(self, sd: float) -> None:
-        is_hardly_called_the_same(verdicts(normal(sd), "cpu", 800, slower=0.05, between=0.02))
+        is_hardly_called_the_same(verdicts(normal(sd), "cpu", 300, slower=0.05, between=0.02))
 
     @pytest.mark.parametrize(("policy", "trials"), [("cpu", 150), ("gpu", 400), ("quick", 400)])
     @pytest.mark.parametrize("noise", MOVING)
