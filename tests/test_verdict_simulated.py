@@ -203,7 +203,7 @@ class TestGrid:
     def test_hardly_the_same(self, sd: float) -> None:
         is_hardly_called_the_same(verdicts(normal(sd), "cpu", 300, slower=0.05, between=0.02))
 
-    @pytest.mark.parametrize(("policy", "trials"), [("cpu", 150), ("gpu", 400), ("quick", 400)])
+    @pytest.mark.parametrize(("policy", "trials"), [("cpu", 150), ("gpu", 200), ("quick", 200)])
     @pytest.mark.parametrize("noise", MOVING)
     def test_moving(self, noise: str, policy: str, trials: int) -> None:
         are_told_equal(verdicts(MOVING[noise], policy, trials))
