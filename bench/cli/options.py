@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -96,8 +96,7 @@ def catalogue_from(specs_dir: Path | None) -> "Catalogue":
     from bench.published.source import specs_folders  # noqa: PLC0415
 
     catalogue = Catalogue(specs_folders(specs_dir))
-    if catalogue.overridden:
-        say(f"{specs_dir} overrides: {', '.join(catalogue.overridden)}")
+    _say_overridden(specs_dir, catalogue.overridden)
     return catalogue
 
 
@@ -107,8 +106,7 @@ def models_from(specs_dir: Path | None) -> "Models":
     from bench.published.source import specs_folders  # noqa: PLC0415
 
     models = read_models(specs_folders(specs_dir))
-    if models.overridden:
-        say(f"{specs_dir} overrides: {', '.join(models.overridden)}")
+    _say_overridden(specs_dir, models.overridden)
     return models
 
 
@@ -119,8 +117,7 @@ def rules_from(specs_dir: Path | None, catalogue: "Catalogue") -> "RuleBook":
 
     book = read_rules(specs_folders(specs_dir))
     book.check_chips(catalogue.ids)
-    if book.overridden:
-        say(f"{specs_dir} overrides: {', '.join(book.overridden)}")
+    _say_overridden(specs_dir, book.overridden)
     return book
 
 
@@ -131,9 +128,13 @@ def others_from(specs_dir: Path | None, catalogue: "Catalogue") -> "PublishedMea
 
     others = read_published_measurements(specs_folders(specs_dir))
     others.check_chips(catalogue.ids)
-    if others.overridden:
-        say(f"{specs_dir} overrides what others measured of {', '.join(others.overridden)}")
+    _say_overridden(specs_dir, others.overridden, "overrides what others measured of")
     return others
+
+
+def _say_overridden(specs_dir: Path | None, names: Sequence[str], what: str = "overrides:") -> None:
+    if names:
+        say(f"{specs_dir} {what} {', '.join(names)}")
 
 
 def chip_from(catalogue: "Catalogue", name: str) -> "Chip":

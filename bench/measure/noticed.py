@@ -120,7 +120,8 @@ def _stood_still(seconds: Sequence[float], calls: int) -> list[int]:
 
 def _stepped(samples: Samples, left_out: Sequence[int]) -> Iterator[Caveat]:
     """Yield the step of a call's seconds, with what the clock and the cycles were before and after it."""
-    kept = [index for index in range(len(samples.seconds_per_call)) if index not in {*left_out}]
+    stood = {*left_out}
+    kept = [index for index in range(len(samples.seconds_per_call)) if index not in stood]
     found = step([samples.seconds_per_call[index] for index in kept])
     if found is None:
         return
@@ -157,7 +158,7 @@ def odd_sensors(telemetry: Telemetry | None) -> dict[str, float]:
         ("temperature_c", telemetry.temperature_c, _LEAST_C, _MOST_C),
     )
     for name, spread, least, most in bounds:
-        odd = [] if spread is None else [value for value in spread_of(spread) if not least <= value <= most]
+        odd = [] if spread is None else [value for value in _values(spread) if not least <= value <= most]
         if odd:
             found[name] = odd[-1]
     found |= _odd_energy(telemetry, found)
@@ -166,8 +167,7 @@ def odd_sensors(telemetry: Telemetry | None) -> dict[str, float]:
     return found | ({"event_reasons": both} if both > _BOTH else {})
 
 
-def spread_of(spread: Spread) -> tuple[float, float, float]:
-    """Return the three values of a spread."""
+def _values(spread: Spread) -> tuple[float, float, float]:
     return spread.least, spread.median, spread.most
 
 
