@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-VERSION: Final = "0.7.0"
+VERSION: Final = "0.8.0"
 
 
 def is_later(tool: object) -> bool:
