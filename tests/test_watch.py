@@ -363,28 +363,30 @@ class TestThread:
         assert "no answer" in str(watcher.lost)
         release.set()
 
-    def test_windows_and_readings_of_several_threads_do_not_collide(self) -> None:
-        watcher = Watcher(Scripted(repeat(Reading(power_w=1.0, event_reasons=CAP)), energy_j=1.0))
-        failures, done = list[BaseException](), threading.Event()
+    @pytest.mark.parametrize("taken", [Watcher.begin, Watcher.window, Watcher.seen])
+    def test_a_reading_waits_while_a_window_is_begun_or_taken(self, taken: Callable[[Watcher], object]) -> None:
+        """The clock is asked in the middle of that, and a reading comes just then."""
+        came = list[threading.Thread]()
+        here = threading.current_thread()
 
-        def tick() -> None:
-            try:
-                while not done.is_set():
-                    watcher.tick()
-            except BaseException as error:  # noqa: BLE001 - whatever it is, the test fails of it
-                failures.append(error)
+        def clock() -> float:
+            if watching.is_set() and threading.current_thread() is here:
+                came.append(threading.Thread(target=watcher.tick))
+                came[-1].start()
+                came[-1].join(0.05)
+                assert came[-1].is_alive(), "the reading did not wait"
+            return 0.0
 
-        threads = [threading.Thread(target=tick) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for _ in range(200):
-            watcher.begin()
-            found = watcher.window()
-            assert found is None or found.event_reasons == {"sw_power_cap": 1.0}
-        done.set()
-        for thread in threads:
-            thread.join(DEADLINE_S)
-        assert not failures
+        watching = threading.Event()
+        watcher = Watcher(Scripted(repeat(Reading(power_w=1.0))), clock=clock)
+        watcher.begin()
+        watching.set()
+        taken(watcher)
+        watching.clear()
+        came[-1].join(DEADLINE_S)
+        found = watcher.window()
+        assert found is not None
+        assert found.readings == 1
 
 
 def _threads() -> int:
