@@ -16,6 +16,7 @@ import pytest
 from bench.devices import environment
 from bench.devices.cpu import CpuBackend, CpuTask
 from bench.devices.cpu_stream import CpuStreamTask
+from bench.devices.replay import ReplayBackend, ReplayTask
 from bench.errors import BackendUnavailable, Terminated
 from bench.records.record import read_record
 from bench.workloads.base import Cell
@@ -220,6 +221,24 @@ class TestInterrupted:
         # What comes next is told for the folder that the record lies in, not for the default one.
         assert f"next   chipbench compare latest h20 h100 --results-dir {path.parent.parent}" in again.err
         assert json.loads(again.out)["measurements"] == json.loads(resumed.out)["measurements"]
+
+    def test_a_replay_is_not_resumed_but_replayed_again(
+        self, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = write_record(results, header())
+        prepare = ReplayBackend.prepare
+        stop = raising(CELLS[1], KeyboardInterrupt())
+
+        def failing(backend: ReplayBackend, one: Cell, seed: int, *, probe: bool = False) -> ReplayTask:
+            stop(one)
+            return prepare(backend, one, seed, probe=probe)
+
+        monkeypatch.setattr(ReplayBackend, "prepare", failing)
+        answer = chipbench("run", "--backend", "replay", "--from", path, "--results-dir", tmp_path / "replayed")
+        assert answer.code == 130
+        assert len(records(tmp_path / "replayed")) == 1
+        assert f"next   chipbench run --backend replay --from {path}" in answer.err
+        assert "--resume" not in answer.err
 
 
 def at(day: int, cells: Sequence[Cell] = CELLS, **more: Any) -> Any:  # noqa: ANN401 - as `header` takes them

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.devices.base import Origin
 from bench.errors import CannotWrite, RecordError
 from bench.records.record import Header, encode_line, read_lines
 from bench.records.store import KEY_FILE, RecordWriter, device_key, latest, record_paths
@@ -143,6 +144,18 @@ class TestAppend:
             signal.signal(number, before)
         lines = read_lines(writer.path)
         assert (len(lines.measurements), lines.torn) == (1, 0)
+
+    @pytest.mark.parametrize(
+        ("origin", "then"),
+        [("measured", "go on with --resume"), ("replayed", "run it again"), ("simulated", "run it again")],
+    )
+    def test_what_to_do_once_the_disk_has_room_is_what_such_a_record_allows(
+        self, origin: Origin, then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with RecordWriter.create(tmp_path, header(origin=origin)) as writer:
+            fill_disk_after(0, monkeypatch)
+            with pytest.raises(CannotWrite, match=f"; free some space, then {then}$"):
+                writer.append(measurement(CELLS[0]))
 
 
 class TestReopen:

@@ -340,7 +340,7 @@ def _report(
             say(f"saved  {path}")
     say(f"took   {seconds:.1f} s")
     if last.stopped_by is not None:
-        _stopped(last)
+        _stopped(last, options["source"])
     readings = [reading for outcome in outcomes for reading in outcome.readings]
     if not any(reading.passed for reading in readings):
         message = "no cell passed its check, so there is no rate to report; the record keeps what happened"
@@ -359,9 +359,11 @@ def _next_commands(saved: Path | None, context: "Sequence[str]") -> list[str]:
     return [f"chipbench compare latest {chips}{where}", f"chipbench chips {chips}"]
 
 
-def _stopped(outcome: "Outcome") -> None:
-    """Say how to go on with an interrupted record, and exit with the code of what stopped it."""
-    if outcome.path is not None:
+def _stopped(outcome: "Outcome", replayed: Path | None) -> None:
+    """Say how to go on with an interrupted record, or replay one again; exit with the code of what stopped it."""
+    if replayed is not None:
+        say(f"next   chipbench run --backend replay --from {shlex.quote(str(replayed))}")
+    elif outcome.path is not None:
         say(f"next   chipbench run --resume {shlex.quote(str(outcome.path))}")
     if isinstance(outcome.stopped_by, ChipbenchError):
         raise outcome.stopped_by

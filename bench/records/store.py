@@ -57,9 +57,9 @@ class RecordWriter:
     A line that could not be written, or not synced, is cut off again: what may be read was on disk once.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, then: str = "then go on with --resume") -> None:
         self.path = path
-        self._descriptor = descriptor
+        self._descriptor, self._then = descriptor, then
 
     @classmethod
     def create(cls, results: Path, header: Header) -> Self:
@@ -71,7 +71,7 @@ class RecordWriter:
         _make_folder(path.parent)
         with _explained(path, _ELSEWHERE), undisturbed():
             descriptor = _published(path, header)
-        return cls(path, descriptor)
+        return cls(path, descriptor) if header.origin == "measured" else cls(path, descriptor, "then run it again")
 
     @classmethod
     def reopen(cls, path: Path, *, wait_s: float = 0.0) -> tuple[Self, Lines]:
@@ -98,7 +98,7 @@ class RecordWriter:
 
     def append(self, line: Line) -> None:
         """Write one line and wait until it is on disk; Ctrl-C and SIGTERM wait until then."""
-        self._append(encode_line(line), "then go on with --resume")
+        self._append(encode_line(line), self._then)
 
     def append_whole(self, lines: bytes) -> None:
         """Append lines as they stand in another copy of this record, as `append` does one."""
