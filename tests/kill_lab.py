@@ -4,6 +4,7 @@ The device answers from scripts, so a run takes some hundredths of a second and 
 records pass for measured ones, so that they can be resumed. A process is sent a signal after a given time.
 """
 
+import gc
 import json
 import os
 import signal
@@ -167,6 +168,8 @@ def _import_all() -> None:
     """Import what a run and a resumed one do, and read the chips, so that a child need not."""
     import bench.cli.main  # noqa: PLC0415
     import bench.cli.progress  # noqa: PLC0415
+    import bench.cli.run  # noqa: PLC0415
+    import bench.cli.several  # noqa: PLC0415
     import bench.devices.cpu  # noqa: PLC0415
     import bench.report.measured  # noqa: PLC0415
     import bench.report.tables  # noqa: PLC0415
@@ -175,6 +178,7 @@ def _import_all() -> None:
     from bench.published.source import specs_folders  # noqa: PLC0415
 
     Catalogue(specs_folders(None)).all()
+    gc.freeze()  # a child's collector must not touch, and so copy, what its parent made
     bench.devices.cpu.open_backend = ReplayedDevice  # type: ignore[assignment]
 
 

@@ -18,8 +18,9 @@ _CELLS: Final = ("--dtype", "fp32", "--dtype", "fp64", *(f"--size={size}" for si
 _PLANS: Final = (("--sustained", "25", *_CELLS), ("--quick", *_CELLS))  # with lines of samples, and without
 _FEW: Final = ("--sustained", "15", "--dtype", "fp32", "--size", "64", "--size", "96")
 _STRUCK_AGAIN: Final = 0.9  # of the resumed runs
-_START_S: Final = 0.01  # until there is something to strike
-_LAST: Final = 0.3  # of the whole time: to finish a record whose cells are nearly all there, and to print
+_START: Final = 0.5  # of the time of a run: until it has read what to do, and writes
+_LAST: Final = 0.3  # of the rest: to finish a record whose cells are nearly all there, and to print
+_EARLY: Final = 0.1  # of the signals come at any moment from the start of the process on
 # What a process may end with that got the signal: before the command took it over, or when it was over, the
 # system's own way.
 _ENDS: Final = {
@@ -72,8 +73,7 @@ class Chain:
         """Return the record when it is complete; `struck` counts signals that met a process which had written."""
         command, strike = _begin(self._results, plan), True
         while True:
-            left = max(_LAST, 1 - len(self._done) / len(truth.measurements))
-            after = self._chance.uniform(_START_S, _START_S + left * truth.seconds) if strike else None
+            after = self._moment(truth) if strike else None
             end = self._server.run(command, after=after, number=self._number)
             path = self._check(end, truth, met=strike)
             if path is not None:
@@ -81,6 +81,14 @@ class Chain:
                     return path
                 command = ["run", "--resume", path]
                 strike = self._chance.random() < _STRUCK_AGAIN
+
+    def _moment(self, truth: Truth) -> float:
+        """Return after how many seconds to strike, mostly while the run writes."""
+        if self._chance.random() < _EARLY:
+            return self._chance.uniform(0, truth.seconds)
+        begin = _START * truth.seconds
+        left = max(_LAST, 1 - len(self._done) / len(truth.measurements))
+        return begin + self._chance.uniform(0, left * (truth.seconds - begin))
 
     def _check(self, end: End, truth: Truth, *, met: bool) -> Path | None:
         """Hold what there is now against what was there before; return the record, None if there is none yet."""

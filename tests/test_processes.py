@@ -18,8 +18,8 @@ from bench.records.record import Lines, read_lines
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
-# Three cells of about two seconds each.
-CELLS = ("--dtype", "fp32", *(part for size in (64, 96, 128) for part in ("--size", str(size))))
+# Two cells of about two seconds each.
+CELLS = ("--dtype", "fp32", *(part for size in (64, 96) for part in ("--size", str(size))))
 RUN = ("run", "--backend", "cpu", "--quick")
 # Only guards against waiting for ever: on a machine with other work a run of twelve seconds has taken a minute.
 PATIENCE_S = 300.0
@@ -109,14 +109,14 @@ def test_a_signal_saves_prints_and_can_be_resumed(number: signal.Signals, code: 
     before = path.read_bytes()
     finished = read_lines(path).measurements
     assert before.endswith(b"\n")
-    assert 1 <= len(finished) < 3
+    assert len(finished) == 1
     printed = [found["cell"] for found in json.loads(out)["measurements"]]
     assert printed == [measurement.cell.key for measurement in finished]
     assert f"chipbench run --resume {path}" in err
     start("run", "--resume", path).ends(0)
     assert path.read_bytes().startswith(before)
     lines = read_lines(path)
-    assert is_whole(lines, 3)
+    assert is_whole(lines, 2)
     assert lines.resumed == 1
 
 
@@ -126,10 +126,10 @@ def test_after_a_kill_the_finished_lines_stay_as_they_are(start: Start) -> None:
     run.process.kill()
     run.process.communicate()
     before = path.read_bytes()
-    assert len(read_lines(path).measurements) >= 1
+    assert len(read_lines(path).measurements) == 1
     start("run", "--resume", path).ends(0)
     assert path.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
-    assert is_whole(read_lines(path), 3)
+    assert is_whole(read_lines(path), 2)
 
 
 def test_a_record_that_is_being_written_cannot_be_resumed(start: Start) -> None:
@@ -178,7 +178,7 @@ def test_stopping_several_processes_leaves_no_orphan(
     out, err = run.ends(code)
     run.has_gone()
     finished = read_lines(path).measurements
-    assert 1 <= len(finished) < 3
+    assert len(finished) == 1
     assert [found["cell"] for found in json.loads(out)["measurements"]] == [one.cell.key for one in finished]
     assert f"chipbench run --resume {path}" in err
     assert list(run.results.rglob("*.jsonl")) == [path]
