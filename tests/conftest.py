@@ -17,12 +17,15 @@ from tests import standins
 
 GOLDEN: Final = Path(__file__).resolve().parent / "golden"
 
-# The same examples in every run: a build is not red by chance. What Hypothesis caches goes to pytest's cache: a
-# folder .hypothesis would make it warn, and every warning is an error here.
+# The same examples in every run: a build is not red by chance. They are half as many as Hypothesis takes by
+# default, so that all tests end within a minute; --hypothesis-profile=many takes ten times that, and others in
+# every run. What Hypothesis caches goes to pytest's cache: a folder .hypothesis would make it warn, and every
+# warning is an error here.
 os.environ.setdefault(
     "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "hypothesis")
 )
-settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.register_profile("fixed", max_examples=50, derandomize=True, deadline=None, database=None)
+settings.register_profile("many", max_examples=500, deadline=None, database=None)
 settings.load_profile("fixed")
 # Two of the suite's processes share two cores: threads of OpenBLAS that wait for each other only take turns there.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -4,7 +4,7 @@ import pytest
 
 from bench.devices.nvidia import timed
 from bench.devices.nvidia.cublaslt import NoAlgorithm
-from bench.devices.nvidia.multiply import CUBLASLT
+from bench.devices.nvidia.multiply import CUBLASLT, Operands
 from bench.devices.nvidia.task import sets_of
 from bench.errors import BackendUnavailable, CellFailed
 from bench.measure.loop import measure
@@ -16,6 +16,12 @@ from tests.simulated_gpu import CLOCK_HZ, TaskBench
 SHAPE = Shape(m=96, n=80, k=64)
 MIB = 1 << 20
 # Little to draw: a tenth of a second's calls are not run for every block of a long measurement.
+
+
+def nothing(_cell: Cell, _operands: Operands) -> None:
+    """Be the product of a call of which only the time is asked."""
+
+
 SHORT = Policy(block_s=0.01, cap_s=0.05, warm_up_least_s=0.01, warm_up_most_s=0.2, cold_warm_up_most_s=0.2)
 
 
@@ -83,7 +89,7 @@ class TestTiming:
 
     def test_a_call_that_is_short_against_its_enqueuing_is_timed_in_graphs(self, bench: TaskBench) -> None:
         """Else the host, at 5 µs a call, would be measured in place of the device's 2 µs."""
-        task = bench.task(cell(), seconds=[2e-6], sets=3)
+        task = bench.task(cell(), seconds=[2e-6], sets=3, multiply=nothing)
         block = task.block(10_000)
         assert block.seconds_per_call == pytest.approx(2e-6)
         (nodes,) = bench.gpu.captured
@@ -137,7 +143,7 @@ class TestCandidates:
             bench.task(cell(), seconds=[1e-3], refuses={0: NoAlgorithm("no")})
 
     def test_each_has_a_graph_of_its_own(self, bench: TaskBench) -> None:
-        task = bench.task(cell(), seconds=[2e-6, 4e-6])
+        task = bench.task(cell(), seconds=[2e-6, 4e-6], multiply=nothing)
         for index, seconds in ((1, 4e-6), (0, 2e-6), (1, 4e-6)):
             task.use(index)
             assert task.block(5000).seconds_per_call == pytest.approx(seconds)
@@ -167,7 +173,7 @@ class TestCapture:
 
     def test_a_candidate_that_cannot_be_captured_is_left_out(self, bench: TaskBench) -> None:
         bench.gpu.refuse_capture = lambda number: number == 1
-        task = bench.task(cell(), seconds=[2e-6, 1e-6, 3e-6])
+        task = bench.task(cell(), seconds=[2e-6, 1e-6, 3e-6], multiply=nothing)
         assert [one["algo"] for one in task.candidates] == [100, 102]
         for index, seconds in ((0, 2e-6), (1, 3e-6)):
             task.use(index)

@@ -114,7 +114,7 @@ def test_a_file_that_reaches_the_limit_of_its_size(source: Path, tmp_path: Path)
     assert found is not None
     told, said = found
     assert (told["codes"], told["again"], told["hidden"]) == ([7], 0, [".key"])
-    assert "(File too large); raise the limit of a file's size (ulimit -f), then go on with --resume" in said
+    assert "(File too large); raise the limit of a file's size (ulimit -f), then run it again" in said
     assert [torn for _, _, torn in told["records"]] == [0, 0]
     assert sorted(ended for _, ended, _ in told["records"]) == [False, True]
 
