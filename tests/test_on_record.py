@@ -69,6 +69,15 @@ class TestRound:
         assert (tmp_path / "logs" / "good.txt").read_text() == "a table\n"
         assert (tmp_path / "logs" / "bad.err.txt").read_text() == "first\nthe\nreason\n"
 
+    def test_what_left_its_file_is_done_whatever_it_ends_with(self, tmp_path: Path) -> None:
+        """Peers that are faster, or tests that fail, are what was to be found out."""
+        file = tmp_path / "peers.json"
+        writes = f"import sys, pathlib; pathlib.Path({str(file)!r}).touch(); sys.exit('below the goal')"
+        steps = [Step("peers", ("-c", writes), 1, leaves=file), Step("crash", FAILS, 1, leaves=tmp_path / "other")]
+        ended = carried_out(tmp_path, steps)
+        assert states(ended) == {"peers": "done", "crash": "failed"}
+        assert ended["peers"].detail == "exit code 1 (below the goal)"
+
     def test_nothing_follows_once_no_device_answers(self, tmp_path: Path) -> None:
         ended = carried_out(tmp_path, [Step("gone", NO_DEVICE, 1), Step("next", PASSES, 1)])
         assert states(ended) == {"gone": "failed"}

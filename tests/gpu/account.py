@@ -19,14 +19,16 @@ State = Literal["done", "failed", "stopped", "not begun", "not here"]
 class Step(NamedTuple):
     """One command: what follows `python`, and how many seconds it is expected to take.
 
-    `dtype`: only for chips in whose default run a product of this format passed. `again`: each time anew, as it
-    only tells what is there.
+    `dtype`: only for chips in whose default run a product of this format passed. `leaves`: a file that it writes
+    when it is through; then it is done, whatever it ends with. `again`: each time anew, as it only tells what is
+    there.
     """
 
     name: str
     arguments: tuple[str, ...]
     seconds: float
     dtype: str | None = None
+    leaves: Path | None = None
     again: bool = False
 
     def command(self, out: Path) -> str:
@@ -36,7 +38,7 @@ class Step(NamedTuple):
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a step ended. `detail` says why, where it is not done; `exit_code` None: it did not end by itself."""
+    """How a step ended. `detail` says more, where that was not with 0; `exit_code` None: not by itself."""
 
     name: str
     command: str
