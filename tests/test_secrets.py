@@ -40,8 +40,10 @@ def failing(self, cell, seed, **more):
 CpuBackend.prepare = failing
 planning.fitted = lambda *_arguments, **_more: TINY
 for line in sys.stdin:
-    first = min(Path(os.environ["CHIPBENCH_RESULTS"]).glob("*/*.jsonl"), default="")
-    done = CliRunner().invoke(main, line.replace("FIRST", str(first)).split())
+    there = Path(os.environ["CHIPBENCH_RESULTS"]).glob("*/*.jsonl")
+    records = sorted(there, key=lambda path: path.stat().st_mtime_ns)
+    named = line.replace("FIRST", str(records[0])).replace("LAST", str(records[-1])) if records else line
+    done = CliRunner().invoke(main, named.split())
     if done.exit_code:
         sys.exit(line + done.stderr)
     with open(line.split()[0] + ".out", "a") as printed:
@@ -118,7 +120,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Machine:
         f"{RUN} --processes 2",
         *(f"results export --to {form} export-{form}" for form in ("csv", "json", "pytest-benchmark")),
         *(f"report --format {form} -o report.{form}" for form in ("html", "md", "json")),
-        "compare latest FIRST --format json",
+        "compare FIRST LAST --format json",
     )
     return there
 
