@@ -14,6 +14,8 @@ from bench.records.record import read_lines
 from bench.records.store import record_paths
 from bench.run import collecting
 from bench.run.engine import LeftOut
+from bench.units import DTYPES
+from bench.workloads.base import Cell
 from tests.command import Answer, chipbench
 from tests.places_lab import GPU, Site, Unit, gone, lost
 from tests.support import TINY
@@ -93,6 +95,30 @@ def test_what_cannot_be_used_is_named_with_the_reason(machine: Machine) -> None:
     assert answer.code == 5
     assert "left out: gpu 9: it has fallen off the bus" in answer.err
     assert answer.err.splitlines()[-1].endswith("left out: 1 of the places, as said above")
+
+
+@pytest.mark.parametrize("removed", [[0], [0, 2, 3]])
+def test_a_record_that_is_removed_meanwhile_is_named_and_the_others_are_shown(
+    removed: list[int], machine: Machine
+) -> None:
+    """By whoever tidies up the folder, at the second cell of a GPU."""
+
+    def tidy(one: Cell) -> None:
+        if one.dtype == DTYPES["fp64"]:
+            for path in record_paths(machine.results):
+                if read_lines(path).header.device.index in removed:
+                    path.unlink()
+
+    for unit in machine.all.values():
+        unit.on_prepare = tidy
+    answer = machine.run("--gpu", "all", "--together")
+    assert answer.code == 7
+    assert answer.err.splitlines()[-1].startswith("chipbench: ")
+    assert "was removed while it was being written; let it lie, and run again" in answer.err.splitlines()[-1]
+    assert "not complete: gpu 0: " in answer.err
+    assert answer.out.count("Fleet of ") == (len(removed) < 3)
+    assert answer.err.count("saved  ") == 3 - len(removed)
+    assert "Traceback" not in answer.err
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ class _Done(NamedTuple):
 
     @property
     def paths(self) -> list[Path]:
-        """The records, those that were complete before first."""
-        return [*self.others, *(one.path for one in self.collected)]
+        """The records that nobody removed meanwhile, those that were complete before first."""
+        return [path for path in (*self.others, *(one.path for one in self.collected)) if path.exists()]
 
 
 def run_several(request: "Request", where: "Where", catalogue: "Catalogue", options: dict[str, Any]) -> None:
@@ -102,7 +102,7 @@ def _report(done: _Done, catalogue: "Catalogue", options: dict[str, Any]) -> Non
     """Print the fleet, then where it was saved and what to do next; exit with what the outcome has."""
     passed = False
     try:
-        passed = _show(done.paths, catalogue, options["format_name"])
+        passed = bool(done.paths) and _show(done.paths, catalogue, options["format_name"])
     finally:
         _tell(done, options)
     _exit(done, passed=passed)
@@ -118,8 +118,9 @@ def _tell(done: _Done, options: dict[str, Any]) -> None:
     for path in paths if len(paths) <= _MOST_NAMED else folders:
         say(f"saved  {path}")
     say(f"took   {done.seconds:.1f} s, {len(paths)} record{'' if len(paths) == 1 else 's'}")
-    if broken:
-        say(f"next   chipbench run --resume {shlex.quote(str(broken[0].path))}{_again(options)}")
+    there = [one.path for one in broken if one.path in paths]
+    if there:
+        say(f"next   chipbench run --resume {shlex.quote(str(there[0]))}{_again(options)}")
 
 
 def _again(options: dict[str, Any]) -> str:

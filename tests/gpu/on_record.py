@@ -7,8 +7,8 @@ runs from the root of the checkout with PYTHONPATH=. before it. OUT comes to hol
 every step printed (`logs/`), the blocks of all peers (`peers-*.json`), how each step ended (`steps.json`), and all
 of it as one page (`README.md`); what libraries print may name folders of this machine. A step that fails ends
 nothing else, unless no GPU answers any more. With --minutes, a step that is not expected to end in time is not
-begun; the same command goes on later with what is missing. No setting of the card is changed, and this process
-itself does not use it. Exits with 1 if a step failed or is still missing.
+begun, and what runs longer is stopped; the same command goes on later with what is missing. No setting of the card
+is changed, and this process itself does not use it. Exits with 1 if a step failed or is still missing.
 
 The times expected are those of an H200 and an H100 (2026-11-28) where they are known, else estimates: nobody has
 run this command whole on a GPU yet.
@@ -189,7 +189,7 @@ def _keep(out: Path, ended: Sequence[Ended]) -> None:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="End within so long; go on another time.")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), help="Stop after so long; go on another time.")
 @click.option("--only", multiple=True, metavar="STEP", help="This step alone; repeatable.")
 @click.option("--list", "listed", is_flag=True, help="Show the steps, and begin none.")
 def main(*, out: Path, minutes: float | None, only: tuple[str, ...], listed: bool) -> None:

@@ -7,8 +7,8 @@ is the one in which it multiplies every format.
 On an H200 (cublasLt 13.1.0) FP8 was refused in another form, "NN", and INT8 was not, though NVIDIA's documentation
 asks for TN there as well. FP8's fast sums changed 37 % of the results of a product of 8192³, whose row error grew
 from 1.7e-3 to 2.7e-3, and took 0.94 of its time and 0.985 of its cycles. FP64 ran on tensor cores, at 240 to 248
-operations a clock and multiprocessor, where plain units do 128. Algorithms were found inside a CUDA graph's capture,
-too; `LtMatmul` asks for them when it is made, as documentation says that this can fail.
+operations a clock and multiprocessor, where plain units do 128. Algorithms were found inside a CUDA graph's
+capture, too; `LtMatmul` asks for them when it is made, as documentation says that this can fail.
 
 Read in documentation only: that FP4 needs TN; that fast sums change anything on Ada and Hopper only; how the tiles
 of NVFP4 scales lie. Which half of its byte an FP4 number takes does not matter here: both operands pack along K,
