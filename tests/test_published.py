@@ -182,6 +182,7 @@ BAD = {
     "no multiprocessors": ("sm_count = 132", "sm_count = 0", ("[identity]", "sm_count 0", "above 0")),
     "half a multiprocessor": ("sm_count = 132", "sm_count = 0.5", ("[identity]", "sm_count 0.5", "`int")),
     "memory that is no number": ("memory_gb = 80", "memory_gb = nan", ("[identity]", "memory_gb NaN", "finite")),
+    "memory beyond any": ("memory_gb = 80", "memory_gb = 10_000_001", ("memory_gb 10000001", "at most 1e+07")),
     "malformed TOML": ("value = 1.98", "value = 1.98 GHz", ("not valid TOML", f"line {BOOST_LINE}, column 14")),
     "a table twice": ("[figures.fp4]", "[figures.fp8]", ("not valid TOML", "figures")),
 }  # fmt: skip
@@ -224,7 +225,7 @@ def test_a_file_that_is_not_named_after_its_id(write: Write) -> None:
 def test_an_id_that_could_not_be_asked_for(write: Write) -> None:
     """Chips are asked for without regard to capitals, so that a file with capitals would never be found."""
     path = write(name="Test-Chip")
-    _refusal(lambda: read_chip(path), SpecError, 3, str(path), "id 'Test-Chip'", "lower-case")
+    _refusal(lambda: read_chip(path), SpecError, 3, str(path), "id 'Test-Chip' must be lower-case letters")
 
 
 def test_a_full_strength_part_that_is_not_there(write: Write) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.published.chips import Catalogue, Chip
+from bench.published.chips import Catalogue, Chip, read_chip
 from bench.published.figures import FIGURES, Figure
 from bench.report.chips import MARKS
 
@@ -360,3 +360,12 @@ def test_the_readme_s_closed_list_is_the_one_that_is_read() -> None:
     per_clock = "flop_per_clock_per_sm."
     read = {f"{per_clock}<rate>" if name.startswith(per_clock) else name for name in FIGURES}
     assert listed == {name for name in read if not name.endswith("_sparse")}
+
+
+def test_a_chip_may_have_as_much_memory_as_anything_has(tmp_path: Path) -> None:
+    """The next number is refused in `test_published`."""
+    path = tmp_path / "h20-96gb.toml"
+    path.write_text(
+        (SPECS / "chips" / path.name).read_text(encoding="utf-8").replace("memory_gb = 96", "memory_gb = 1e7")
+    )
+    assert read_chip(path).identity.memory_gb == 1e7
