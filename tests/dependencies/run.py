@@ -84,7 +84,7 @@ def direct() -> list[str]:
 
 def environment(tools: Tools, scratch: Path, python: str, name: str) -> Iterator[Result]:
     """Make one environment, and yield what came of each step in it."""
-    folder = scratch / f"{name}-{Path(python).name}"
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=scratch)) / "environment"
     wheels = ("--only-binary", ":all:", "--no-binary", "chipbench", "--resolution", RESOLUTIONS[name])
     code, out, err = ran([tools.uv, "venv", "--python", python, folder])
     if code == 0:
@@ -102,7 +102,7 @@ def environment(tools: Tools, scratch: Path, python: str, name: str) -> Iterator
     if code != 0:
         tell(out[-6000:] + err[-2000:])
     yield Result("pytest", "ok" if code == 0 else "failed", last_line(err, out))
-    listed = scratch / f"{folder.name}.txt"
+    listed = folder.with_suffix(".txt")
     listed.write_text(frozen)
     yield audited(tools, listed)
 
