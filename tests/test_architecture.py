@@ -4,7 +4,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -55,6 +55,11 @@ ROOMS = {
 LONGEST_FILE = 400
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _module(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -70,7 +75,7 @@ def _imports(path: Path) -> tuple[str, ...]:
 
 
 def _found_in(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -140,7 +145,7 @@ def test_files_stay_short_and_say_what_they_know() -> None:
     for module, path in MODULES.items():
         text = path.read_text(encoding="utf-8")
         assert len(text.splitlines()) <= LONGEST_FILE, module
-        assert ast.get_docstring(ast.parse(text)), f"{module} has no docstring"
+        assert ast.get_docstring(_tree(path)), f"{module} has no docstring"
 
 
 def test_tests_stay_short_too() -> None:
@@ -148,15 +153,15 @@ def test_tests_stay_short_too() -> None:
         assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE, path
 
 
-def _code_strings(path: Path) -> Iterator[str]:
+@cache
+def _code_strings(path: Path) -> Sequence[str]:
     """The string literals of a file that are no docstrings: those are for readers and may give examples."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = _tree(path)
     documented = ast.Module | ast.ClassDef | ast.FunctionDef
     docs = {id(node.body[0].value) for node in ast.walk(tree) if isinstance(node, documented)
             and node.body and isinstance(node.body[0], ast.Expr)}  # fmt: skip
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
-            yield node.value
+    code = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs)
+    return [node.value for node in code if isinstance(node.value, str)]
 
 
 def test_no_chip_stands_in_the_code() -> None:
@@ -185,7 +190,7 @@ def test_no_threshold_of_a_rule_stands_in_the_code() -> None:
     for module, path in MODULES.items():
         numbers = {
             node.value
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            for node in ast.walk(_tree(path))
             if isinstance(node, ast.Constant) and isinstance(node.value, int | float)
         }
         assert not numbers & thresholds, f"{module} holds {numbers & thresholds}; rules are data"

@@ -27,6 +27,7 @@ from bench.records.record import (
     read_header,
     read_lines,
     read_record,
+    record_of,
 )
 from bench.workloads.base import Cell, Data, L2Mode, Load, Shape
 from tests.support import CELLS, FAILED, cell, header, measurement
@@ -333,7 +334,7 @@ def test_cut_off_anywhere_it_is_an_error_or_the_beginning_of_the_truth(tmp_path:
         assert found.measurements == complete.measurements[: lines_there - 1]
         assert found.footer is None
         assert found.torn == length - (whole.rfind(b"\n", 0, length) + 1)
-        assert not read_record(path).complete
+        assert not record_of(path, found).complete
 
 
 DATA_FILES = Path(__file__).parent / "data"
