@@ -200,7 +200,7 @@ REVIEWED = {"case by case": "case-by-case", "presumption of denial": "denial"}
 
 
 @given(numbers())
-@settings(max_examples=90)
+@settings(max_examples=60)
 def test_every_rule_agrees_with_its_text_written_down_a_second_time(drawn: Numbers) -> None:
     design = drawn.design()
     for rule_id, oracle in ORACLES.items():
@@ -211,13 +211,13 @@ def test_every_rule_agrees_with_its_text_written_down_a_second_time(drawn: Numbe
 
 
 @given(numbers())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_the_exception_beside_a_verdict_is_that_of_the_exceptions_own_rule(drawn: Numbers) -> None:
     assert _judge(drawn.design(), RULE_2023).exception == _exception(drawn)[1]
 
 
 @given(numbers(), st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_what_is_said_of_a_design_with_gaps_is_never_wrong(drawn: Numbers, data: st.DataObject) -> None:
     """Where figures are not published the verdict is unknown, or it is that of the whole design."""
     whole = drawn.design()._replace(transistors=exactly(data.draw(TRANSISTORS)), hbm=data.draw(st.booleans()))
@@ -261,7 +261,7 @@ def _lower(span: Span, name: str) -> st.SearchStrategy[Span]:
 
 
 @given(TPP, DENSITY, st.booleans(), st.integers(0, 10**6))
-@settings(max_examples=90)
+@settings(max_examples=60)
 def test_more_performance_never_leaves_control(
     tpp: Fraction, density: Fraction, consumer: bool, more: int
 ) -> None:
@@ -272,7 +272,7 @@ def test_more_performance_never_leaves_control(
 
 
 @given(TPP, DENSITY, st.fractions(Fraction(1, 1000), 1000))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_scaling_die_area_and_performance_together_leaves_density(
     tpp: Fraction, density: Fraction, by: Fraction
 ) -> None:
@@ -283,7 +283,7 @@ RATED = [(chip, name) for chip in CATALOGUE.all() for name in ("fp16", "fp8", "i
 
 
 @given(st.integers(0, len(RATED) - 1), st.integers(1, 10**6))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_a_sparse_figure_changes_nothing(index: int, tops: int) -> None:
     chip, rate = RATED[index]
     name = f"{rate}_sparse"
@@ -303,7 +303,7 @@ def test_a_sparse_figure_changes_nothing(index: int, tops: int) -> None:
     ],
 )
 @given(digits=st.integers(0, 40))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_the_next_smaller_decimal_below_a_performance_is_outside(
     paragraph: str, tpp: str, area: str, digits: int
 ) -> None:
@@ -327,7 +327,7 @@ def test_the_next_smaller_decimal_below_a_performance_is_outside(
     ],
 )
 @given(digits=st.integers(1, 40))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_the_next_smaller_decimal_below_a_density_is_outside(
     tpp: str, density: str, on_it: str, below_it: str | None, digits: int
 ) -> None:
@@ -352,7 +352,7 @@ def _check_margin(margin: Gap, drawn: Numbers) -> None:
 
 
 @given(numbers())
-@settings(max_examples=90)
+@settings(max_examples=60)
 def test_a_margin_is_of_the_designs_own_value_and_on_the_side_of_the_verdict(drawn: Numbers) -> None:
     design = drawn.design()
     for rule_id in ORACLES:
@@ -369,7 +369,7 @@ def test_a_margin_is_of_the_designs_own_value_and_on_the_side_of_the_verdict(dra
 
 
 @given(numbers(), st.integers(1, 30))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_just_below_the_line_a_design_is_outside_and_at_it_and_above_inside(drawn: Numbers, digits: int) -> None:
     """The line is where the second statement of the rule turns too, and its share is the design's TPP over it."""
     design = drawn.design()
