@@ -82,6 +82,17 @@ class TestRound:
         ended = carried_out(tmp_path, [Step("gone", NO_DEVICE, 1), Step("next", PASSES, 1)])
         assert states(ended) == {"gone": "failed"}
 
+    def test_what_is_through_ends_nothing_whatever_its_code_says_elsewhere(self, tmp_path: Path) -> None:
+        """pytest's 5 is that no test was there."""
+        file = tmp_path / "tests.xml"
+        file.touch()
+        ended = carried_out(tmp_path, [Step("tests", NO_DEVICE, 1, leaves=file), Step("next", PASSES, 1)])
+        assert states(ended) == {"tests": "done", "next": "done"}
+
+    def test_one_broken_gpu_of_several_keeps_nothing_from_being_done(self, tmp_path: Path) -> None:
+        *_, last = steps_into(tmp_path)
+        assert "--gpu" in last.arguments
+
     def test_what_is_done_is_not_done_again_but_for_what_only_tells(self, tmp_path: Path) -> None:
         counts = "import os; open(os.environ['COUNT'] + '/{}', 'a').write('x')"
         steps = [Step(name, ("-c", counts.format(name)), 1, again=name == "told") for name in ("run", "told")]
