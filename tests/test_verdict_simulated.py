@@ -136,32 +136,32 @@ quickly = partial(verdicts, policy="quick")
 @pytest.mark.parametrize("policy", SHORT)
 @pytest.mark.parametrize("sd", [0.001, 0.01])
 def test_of_two_equal_devices_few_pairs_are_called_different(sd: float, policy: str) -> None:
-    are_told_equal(verdicts(normal(sd), policy, 50))
+    are_told_equal(verdicts(normal(sd), policy, 100))
 
 
 @pytest.mark.parametrize("counts", ALONE)
 def test_fewer_than_three_processes_do_not_tell_equal_devices_apart(counts: tuple[int, int]) -> None:
-    found = quickly(normal(0.001), trials=40, counts=counts)
+    found = quickly(normal(0.001), trials=60, counts=counts)
     are_told_equal(found)
     assert found.of("same") == 0, "which so few cannot show"
 
 
 @pytest.mark.parametrize("policy", SHORT)
 def test_three_processes_a_side_show_a_slowdown(policy: str) -> None:
-    is_caught(verdicts(normal(0.001), policy, 50, slower=SLOWER))
+    is_caught(verdicts(normal(0.001), policy, 100, slower=SLOWER))
 
 
 @pytest.mark.parametrize("policy", LIMITS)
 def test_of_few_noisy_blocks_they_show_it_less_often(policy: str) -> None:
-    is_caught(verdicts(normal(0.01), policy, 50, slower=SLOWER), LIMITS[policy])
+    is_caught(verdicts(normal(0.01), policy, 100, slower=SLOWER), LIMITS[policy])
 
 
 def test_five_processes_a_side_show_it_nearly_always() -> None:
-    is_caught(quickly(normal(0.001), trials=40, counts=(5, 5), slower=SLOWER))
+    is_caught(quickly(normal(0.001), trials=60, counts=(5, 5), slower=SLOWER))
 
 
 def test_what_is_slower_by_more_than_processes_show_is_hardly_called_the_same() -> None:
-    is_hardly_called_the_same(verdicts(normal(0.001), "cpu", 50, slower=0.05, between=0.02))
+    is_hardly_called_the_same(verdicts(normal(0.001), "cpu", 100, slower=0.05, between=0.02))
 
 
 @pytest.mark.parametrize(

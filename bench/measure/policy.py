@@ -27,9 +27,7 @@ _LEAST_SHARE: Final = 1 / 3  # of the cap
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 LongerThanZero = Annotated[float, msgspec.Meta(gt=0, le=1e9)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1e3)]
-Rounds = Annotated[
-    int, msgspec.Meta(ge=0, le=10_000)
-]  # a replay whose blocks are used up goes through all of them
+Rounds = Annotated[int, msgspec.Meta(ge=0, le=10_000)]  # all are gone through, by a replay without blocks, too
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
