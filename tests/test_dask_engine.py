@@ -39,19 +39,22 @@ class Task:
             call(self)
 
 
+class ClosedClientError(Exception):
+    """Of no class but its own, as Dask's of this name."""
+
+
 class Scheduler:
     """Knows its workers, unless it is `gone`."""
 
     def __init__(self) -> None:
         self.workers: list[str] = ["a", "b"]
         self.asked = 0
-        self.gone = False
+        self.gone: Exception | None = None
 
     async def ncores(self, *, workers: None) -> dict[str, int]:
         self.asked += 1
-        if self.gone:
-            message = "Timed out"
-            raise TimeoutError(message)
+        if self.gone is not None:
+            raise self.gone
         return dict.fromkeys(self.workers, 1)
 
 
@@ -64,12 +67,19 @@ class FakeClient:
         self.jobs: list[tuple[str, Task]] = []
         self.handler: Callable[[tuple[float, object]], None] = lambda _event: None
         self.subscribed: list[str] = []
+        self.status = "running"
 
     def subscribe_topic(self, topic: str, handler: Callable[[tuple[float, object]], None]) -> None:
         self.subscribed.append(topic)
         self.handler = handler
 
+    def lost(self, error: Exception) -> None:
+        """The scheduler is gone, and the client knows."""
+        self.status, self.scheduler.gone = "closed", error
+
     def unsubscribe_topic(self, topic: str) -> None:
+        if self.status == "closed":
+            raise ClosedClientError
         self.subscribed.remove(topic)
 
     def sync(self, function: Callable[[], Any], *, callback_timeout: float) -> object:
@@ -79,6 +89,8 @@ class FakeClient:
     def submit(self, *_arguments: object, key: str, workers: list[str], **options: object) -> Task:
         assert options == {"allow_other_workers": False, "pure": False, "retries": 0}
         (worker,) = workers
+        if self.status == "closed":
+            raise ClosedClientError
         if "version" in key:
             return self.versions.setdefault(worker, Task("finished", VERSION))
         self.jobs.append((worker, Task()))
@@ -156,9 +168,24 @@ class TestPlaces:
         assert machine.places() == ["a", "b"]
 
     def test_a_scheduler_that_is_gone_is_said_in_one_line(self, machine: Machine) -> None:
-        machine.client.scheduler.gone = True
+        machine.client.scheduler.gone = TimeoutError("Timed out")
         machine.now += 5
         with pytest.raises(BackendUnavailable, match=r"the Dask scheduler does not answer any more \(Timed out\)"):
+            machine.engine.places()
+
+    def test_so_is_one_that_the_client_has_given_up_whatever_dask_raises_then(self, machine: Machine) -> None:
+        machine.places()
+        machine.client.lost(AttributeError("'NoneType' object has no attribute 'ncores'"))
+        machine.now += 5
+        with pytest.raises(BackendUnavailable, match="the Dask scheduler does not answer any more"):
+            machine.engine.places()
+        with pytest.raises(BackendUnavailable, match="the Dask scheduler does not answer any more"):
+            machine.engine.start("a", 7, b"job\n")
+
+    def test_what_fails_while_the_scheduler_is_there_is_no_matter_of_the_cluster(self, machine: Machine) -> None:
+        machine.client.scheduler.gone = AttributeError("a fault in the program")
+        machine.now += 5
+        with pytest.raises(AttributeError, match="a fault in the program"):
             machine.engine.places()
 
 
@@ -224,7 +251,7 @@ class TestClose:
     def test_what_arrived_is_still_to_be_had_and_nobody_is_asked_for_anything(self, machine: Machine) -> None:
         task = machine.started()
         machine.client.event(7, "x", 0, "one\n", None)
-        machine.client.scheduler.gone = True
+        machine.client.scheduler.gone = TimeoutError("Timed out")
         asked = machine.client.scheduler.asked
         machine.now += 100
         machine.engine.close()
@@ -232,6 +259,14 @@ class TestClose:
         assert machine.client.scheduler.asked == asked
         assert task.cancelled
         assert machine.client.subscribed == []
+
+    def test_a_client_that_gave_up_keeps_nobody_from_ending(self, machine: Machine) -> None:
+        task = machine.started()
+        machine.client.event(7, "x", 0, "one\n", None)
+        machine.client.lost(TimeoutError("Timed out"))
+        machine.engine.close()
+        assert machine.messages() == [Answered(7, b"one\n")]
+        assert task.cancelled
 
     def test_a_job_that_is_stopped_is_cancelled_and_ends(self, machine: Machine) -> None:
         task = machine.started()

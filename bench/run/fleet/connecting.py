@@ -59,7 +59,8 @@ def connected(cluster: Cluster) -> Iterator[DaskEngine]:
     except ImportError as error:
         message = f"this needs Dask's package distributed, which is not installed: {_PIP}"
         raise BackendUnavailable(message) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # Dask gives this one a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with ExitStack() as stack:
         client = _client(cluster, stack)
         stack.callback(_closed, client)
@@ -128,7 +129,7 @@ def _kind_of(address: str, security: "Security | None") -> str:
 def _check_scheduler(client: "Client", address: str) -> None:
     """Raise BackendUnavailable for a scheduler that cannot pass on jobs, as it lacks this program."""
     try:
-        with answering():
+        with answering(client):
             client.run_on_scheduler(pkgutil.resolve_name, WHERE)
     except (ImportError, AttributeError) as error:
         _closed(client)
@@ -211,7 +212,7 @@ def _wait_for_workers(client: "Client", cluster: Cluster) -> None:
     wanted = cluster.local or cluster.workers
     until = monotonic() + cluster.wait_s
     while True:
-        with answering():
+        with answering(client):
             there = len(client.nthreads())
         if there >= wanted:
             return

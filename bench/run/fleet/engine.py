@@ -60,7 +60,7 @@ class DaskEngine:
         One that has not said its version yet is neither; none is waited for.
         """
         if not self._closed and monotonic() - self._looked > _LOOK_S:
-            with answering():
+            with answering(self._client):
                 there = self._client.sync(self._nthreads, callback_timeout=ANSWER_S)
                 self._ask_versions([place for place in there if place not in self._versions])
             self._places = [place for place in there if self._versions.get(place) == VERSION]
@@ -124,7 +124,7 @@ class DaskEngine:
     def start(self, place: str, number: int, job: bytes) -> None:
         """Send a job to a worker."""
         sent = self._jobs[number] = _Job(place)  # its first lines may be here before `submit` returns
-        with answering():
+        with answering(self._client):
             sent.future = self._submit(place, str(number), serve, job, self._topic, number)
         sent.future.add_done_callback(partial(self._done, number))
 
@@ -183,10 +183,10 @@ class DaskEngine:
         self._closed = True
         for job in self._jobs.values():
             if job.future is not None:
-                with suppress(Exception):  # nor here; older Dask raises an Exception of no class of its own
+                with suppress(Exception):  # nor here; Dask raises exceptions of many classes then
                     job.future.cancel()
             job.until = math.inf
-        with suppress(OSError, RuntimeError, ValueError):
+        with suppress(Exception):
             self._client.unsubscribe_topic(self._topic)
 
 
@@ -201,11 +201,16 @@ def _arrived(number: int, job: _Job, at: tuple[str, int], line: str | None, erro
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """Turn what Dask raises when the scheduler is gone into BackendUnavailable."""
+def answering(client: "Client") -> Iterator[None]:
+    """Turn what Dask raises when the scheduler is gone into BackendUnavailable.
+
+    Of a client that lost it, or gave it up, that is an exception of any class, as its parts are taken away.
+    """
     try:
         yield
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
+        if not isinstance(error, OSError | RuntimeError) and client.status == "running":
+            raise
         message = (
             f"the Dask scheduler does not answer any more ({one_line(error)}); what was finished is saved, and "
             "--resume goes on with it"
