@@ -160,7 +160,7 @@ def test_a_local_cluster_needs_nothing_started(tmp_path: Path) -> None:
     assert out.startswith("Fleet of ")
     assert [is_whole(one) for one in run.records()] == [True, True]
     assert "distributed" not in err
-    assert run.left() == []
+    until(lambda: not run.left(), "a process is left")  # Python's resource tracker ends after its parent
 
 
 class TestTls:
